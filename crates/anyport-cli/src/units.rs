@@ -1,0 +1,149 @@
+//! Sizes and durations as people type them (`64k`, `20ms`, `3`), and the same ones printed.
+//!
+//! Sizes are powers of 1,024; a bare duration is in seconds. Called by `args` while the command
+//! line is read, and by the tables.
+
+use std::time::Duration;
+
+/// Parses a size in bytes: digits, then nothing, `k`, `m` or `g` (1,024 each), then an optional
+/// `b` or `ib`, in any case.
+pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let (number, unit) = split_number(text);
+    let unit = unit.to_ascii_lowercase();
+    let shift = match unit
+        .strip_suffix("ib")
+        .or(unit.strip_suffix('b'))
+        .unwrap_or(&unit)
+    {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        _ => return Err(format!("`{text}` is not a size: write 64, 16k, 1m or 2g")),
+    };
+    let number: usize = number
+        .parse()
+        .map_err(|_| format!("`{text}` is not a size: write 64, 16k, 1m or 2g"))?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| format!("`{text}` is too large a size"))
+}
+
+/// Parses a duration: a number, then `us`, `ms`, `s`, `m` (minutes) or nothing for seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let (number, unit) = split_number(text);
+    let refuse = || format!("`{text}` is not a duration: write 3, 0.5s, 20ms, 500us or 1m");
+    let number: f64 = number.parse().map_err(|_| refuse())?;
+    let seconds = match unit {
+        "" | "s" => number,
+        "us" => number / 1e6,
+        "ms" => number / 1e3,
+        "m" => number * 60.0,
+        _ => return Err(refuse()),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
+}
+
+/// Prints a size the way `parse_size` reads it: `16k`, `1m`, `100`.
+pub(crate) fn format_size(bytes: usize) -> String {
+    for (shift, unit) in [(30, 'g'), (20, 'm'), (10, 'k')] {
+        if bytes >= 1 << shift && bytes.trailing_zeros() >= shift {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    bytes.to_string()
+}
+
+/// Prints a number with a comma between groups of three digits.
+pub(crate) fn format_count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn split_number(text: &str) -> (&str, &str) {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024_in_any_spelling() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("64", 64),
+            ("16k", 16_384),
+            ("16K", 16_384),
+            ("1MiB", 1 << 20),
+            ("2gb", 2 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_size_is_refused_with_an_example() {
+        for text in [
+            "",
+            "k",
+            "-1",
+            "1.5k",
+            "16x",
+            "16 k b",
+            "99999999999999999999g",
+            "999999999999g",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        assert!(parse_size("16x").unwrap_err().contains("16k"));
+    }
+
+    #[test]
+    fn a_bare_duration_is_in_seconds() {
+        for (text, ms) in [
+            ("3", 3000),
+            ("0.5", 500),
+            ("3s", 3000),
+            ("20ms", 20),
+            ("1m", 60_000),
+            ("2000us", 2),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(ms)),
+                "{text}"
+            );
+        }
+        for text in ["", "s", "-1s", "3h", "1e9"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_printed_size_reads_back_as_itself() {
+        for bytes in [0, 1, 1000, 1023, 1024, 16_384, 1 << 20, 3 << 30] {
+            assert_eq!(parse_size(&format_size(bytes)), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn counts_are_grouped_by_three() {
+        assert_eq!(format_count(0), "0");
+        assert_eq!(format_count(999), "999");
+        assert_eq!(format_count(1000), "1,000");
+        assert_eq!(format_count(1_234_567), "1,234,567");
+    }
+}

@@ -1,0 +1,141 @@
+//! Socket options that servers set, the same on a socket before association and on its handle.
+
+use crate::error::Error;
+use crate::sys::error_from_io;
+use socket2::SockRef;
+use std::io;
+use std::time::Duration;
+
+/// TCP keepalive: how long a connection may be silent, and how a dead peer is found out.
+///
+/// The system rounds to whole seconds; most accept 1 s to about 9 h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first probe. Servers use 30 s to 60 s.
+    pub idle: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+    /// Probes without an answer after which the connection is reset; 1 to 127 on Linux.
+    pub count: u32,
+}
+
+pub(super) fn set(result: io::Result<()>, action: &'static str) -> Result<(), Error> {
+    result.map_err(|e| error_from_io(&e, action))
+}
+
+pub(super) fn set_keepalive(socket: SockRef<'_>, keepalive: &Keepalive) -> Result<(), Error> {
+    let settings = socket2::TcpKeepalive::new()
+        .with_time(keepalive.idle)
+        .with_interval(keepalive.interval)
+        .with_retries(keepalive.count);
+    set(socket.set_tcp_keepalive(&settings), "set keepalive")
+}
+
+pub(super) fn set_reuse_port(socket: SockRef<'_>, on: bool) -> Result<(), Error> {
+    const ACTION: &str = "set port sharing";
+    #[cfg(unix)]
+    {
+        set(socket.set_reuse_port(on), ACTION)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (socket, on);
+        Err(Error::new(crate::error::ErrorKind::Unsupported, ACTION))
+    }
+}
+
+/// The setters, on anything that gives a `SockRef`.
+macro_rules! option_setters {
+    () => {
+        /// Lets the address be bound again while old connections of it linger (`SO_REUSEADDR`).
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_reuse_address(&self, on: bool) -> Result<(), $crate::Error> {
+            $crate::net::options::set(self.sock().set_reuse_address(on), "set address reuse")
+        }
+
+        /// Lets several sockets listen at one address and share its connections
+        /// (`SO_REUSEPORT`).
+        ///
+        /// # Errors
+        /// What the system says; `Unsupported` on Windows, which has no such option.
+        pub fn set_reuse_port(&self, on: bool) -> Result<(), $crate::Error> {
+            $crate::net::options::set_reuse_port(self.sock(), on)
+        }
+
+        /// Turns TCP keepalive on.
+        ///
+        /// # Errors
+        /// What the system says of the times and the count.
+        pub fn set_keepalive(
+            &self,
+            keepalive: &$crate::net::Keepalive,
+        ) -> Result<(), $crate::Error> {
+            $crate::net::options::set_keepalive(self.sock(), keepalive)
+        }
+
+        /// Sends small segments at once instead of collecting them (`TCP_NODELAY`).
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_nodelay(&self, on: bool) -> Result<(), $crate::Error> {
+            $crate::net::options::set(self.sock().set_tcp_nodelay(on), "set no-delay")
+        }
+
+        /// The system's send buffer, in bytes; Linux doubles what is asked for.
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_send_buffer_size(&self, bytes: usize) -> Result<(), $crate::Error> {
+            let result = self.sock().set_send_buffer_size(bytes);
+            $crate::net::options::set(result, "set the send buffer size")
+        }
+
+        /// The system's receive buffer, in bytes; Linux doubles what is asked for.
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_receive_buffer_size(&self, bytes: usize) -> Result<(), $crate::Error> {
+            let result = self.sock().set_recv_buffer_size(bytes);
+            $crate::net::options::set(result, "set the receive buffer size")
+        }
+
+        /// How long a close waits for unsent bytes, in whole seconds; zero makes the close a
+        /// reset; `None` is the system's way.
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_linger(&self, linger: Option<std::time::Duration>) -> Result<(), $crate::Error> {
+            $crate::net::options::set(self.sock().set_linger(linger), "set linger")
+        }
+
+        /// The address that this socket is bound to.
+        ///
+        /// # Errors
+        /// What the system says; `Unsupported` when it is no internet address.
+        pub fn local_addr(&self) -> Result<std::net::SocketAddr, $crate::Error> {
+            $crate::net::options::address(self.sock().local_addr(), "ask for the local address")
+        }
+
+        /// The address of the peer.
+        ///
+        /// # Errors
+        /// `NotConnected`, or what else the system says.
+        pub fn peer_addr(&self) -> Result<std::net::SocketAddr, $crate::Error> {
+            $crate::net::options::address(self.sock().peer_addr(), "ask for the peer's address")
+        }
+    };
+}
+pub(super) use option_setters;
+
+pub(super) fn address(
+    result: io::Result<socket2::SockAddr>,
+    action: &'static str,
+) -> Result<std::net::SocketAddr, Error> {
+    let address = result.map_err(|e| error_from_io(&e, action))?;
+    address.as_socket().ok_or_else(|| {
+        Error::new(crate::error::ErrorKind::Unsupported, action)
+            .with_detail("it is not an internet address")
+    })
+}

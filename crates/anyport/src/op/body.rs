@@ -1,0 +1,189 @@
+//! One operation: everything that must stay while the kernel may use it, and how far it has come.
+
+use super::handle::HandleCore;
+use super::name::{Operation, OperationKind};
+use super::stream::StreamState;
+use super::transmission::Transmitting;
+use crate::buf::Buffers;
+use crate::error::{Error, ErrorKind};
+use crate::sys::{GENERATION_MASK, Message, Region, Request, Token};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The slot is not in use.
+    Free,
+    /// It waits until those before it on its side of the handle are over.
+    Queued,
+    /// It is the one at work: a request is under way, or it is a stream between two requests.
+    AtWork,
+    /// It is the one at work, and waits for a pooled buffer.
+    Starved,
+    /// It is over; its packet is on the way, and the slot is kept for the context.
+    Finished,
+}
+
+/// The end of a queue's list.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// An operation's slot, behind its lock.
+pub(crate) struct Body {
+    /// Moves when the operation is over, so that late events and cancels pass by.
+    pub(super) generation: u32,
+    pub(super) index: u32,
+    /// The next operation on the same side of the handle.
+    pub(super) next: u32,
+    /// The lane of the request under way.
+    pub(super) lane: u32,
+    pub(super) kind: OperationKind,
+    pub(super) phase: Phase,
+    /// It was asked to end, and this is the kind of failure that says so.
+    pub(super) ending: Option<ErrorKind>,
+    /// Keeps the descriptor open, and the buffers below in place, until the operation is over.
+    pub(super) handle: Option<Arc<HandleCore>>,
+    pub(super) buffers: Buffers,
+    /// Bytes transferred so far.
+    pub(super) done: usize,
+    pub(super) offset: u64,
+    /// The request under way, or the last one.
+    pub(super) request: Request,
+    /// Kept when the operation is over, for the next one in this slot.
+    pub(super) message: Option<Box<Message>>,
+    /// Kept likewise.
+    pub(super) stream: Option<Box<StreamState>>,
+    pub(super) transmitting: Option<Box<Transmitting>>,
+}
+
+impl Body {
+    pub(super) fn new(index: u32) -> Self {
+        Body {
+            generation: 0,
+            index,
+            next: NONE,
+            lane: 0,
+            kind: OperationKind::Posted,
+            phase: Phase::Free,
+            ending: None,
+            handle: None,
+            buffers: Buffers::None,
+            done: 0,
+            offset: 0,
+            request: Request::Readable,
+            message: None,
+            stream: None,
+            transmitting: None,
+        }
+    }
+
+    pub(super) fn token(&self) -> Token {
+        Token::new(self.index, self.generation)
+    }
+
+    pub(super) fn is_current(&self, token: Token) -> bool {
+        self.generation == token.generation()
+            && !matches!(self.phase, Phase::Free | Phase::Finished)
+    }
+
+    /// The message, made when it is first needed.
+    pub(super) fn message(&mut self) -> &mut Message {
+        self.message.get_or_insert_with(Message::new)
+    }
+
+    /// The regions that a send has still to send, or a receive fills.
+    pub(super) fn set_message(&mut self, peer: Option<SocketAddr>) -> *mut Message {
+        let is_receive = self.kind.side() == super::name::Side::Receiving
+            || self.kind == OperationKind::ReadAt;
+        let wants_sender = self.kind == OperationKind::ReceiveFrom;
+        let skip = self.done;
+        let mut buffers = self.buffers.take();
+        let message = self.message();
+        if is_receive {
+            let regions = buffers.iter_mut().map(|b| match b.write_parts() {
+                Some((ptr, len)) => Region { ptr, len },
+                // Refused at the start of the operation.
+                None => Region { ptr: std::ptr::null_mut(), len: 0 },
+            });
+            message.set(regions, skip, peer, wants_sender);
+        } else {
+            let regions = buffers.iter().map(|b| {
+                let (ptr, len) = b.read_parts();
+                Region { ptr: ptr.cast_mut(), len }
+            });
+            message.set(regions, skip, peer, false);
+        }
+        let message: *mut Message = message;
+        self.buffers = buffers;
+        message
+    }
+
+    /// The one buffer's part that is still to be read from.
+    pub(super) fn source(&self) -> Region {
+        let (ptr, len) = match self.buffers.as_slice() {
+            [one] => one.read_parts(),
+            _ => (std::ptr::null(), 0),
+        };
+        let skip = self.done.min(len);
+        Region { ptr: ptr.cast_mut().wrapping_add(skip), len: len - skip }
+    }
+
+    /// The one buffer's whole room.
+    pub(super) fn target(&mut self) -> Region {
+        match self.buffers.as_mut_slice() {
+            [one] => match one.write_parts() {
+                Some((ptr, len)) => Region { ptr, len },
+                None => Region { ptr: std::ptr::null_mut(), len: 0 },
+            },
+            _ => Region { ptr: std::ptr::null_mut(), len: 0 },
+        }
+    }
+
+    /// Ends the operation: what it held comes out, the generation moves, the slot stays reserved
+    /// until the layer above has taken the context.
+    pub(super) fn finish(
+        &mut self,
+        result: Result<usize, Error>,
+    ) -> (Completion, Option<Arc<HandleCore>>) {
+        debug_assert!(!matches!(self.phase, Phase::Free | Phase::Finished));
+        let operation = Operation(self.token());
+        let handle = self.handle.take();
+        let mut buffers = self.buffers.take();
+        if let Some(transmitting) = self.transmitting.take() {
+            buffers = transmitting.into_buffers();
+        }
+        self.generation = (self.generation + 1) & GENERATION_MASK;
+        self.phase = Phase::Finished;
+        let completion = Completion {
+            index: self.index,
+            operation,
+            key: handle.as_ref().map_or(0, |h| h.key()),
+            kind: self.kind,
+            result,
+            buffers,
+            more: false,
+            is_held: false,
+            peer: None,
+            accepted: None,
+        };
+        (completion, handle)
+    }
+}
+
+/// What the layer above makes a packet of.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    /// The slot, and so the context's place.
+    pub(crate) index: u32,
+    pub(crate) operation: Operation,
+    pub(crate) key: usize,
+    pub(crate) kind: OperationKind,
+    pub(crate) result: Result<usize, Error>,
+    pub(crate) buffers: Buffers,
+    /// The operation goes on: the context stays. When false the slot must be released.
+    pub(crate) more: bool,
+    /// The stream hands out nothing more until `Core::release_stream`.
+    pub(crate) is_held: bool,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) accepted: Option<socket2::Socket>,
+}

@@ -1,0 +1,314 @@
+//! The engine below the contexts: backend, table of operations, and the events that pass between
+//! them. It knows no threads; whoever calls says which lane it serves.
+
+use super::body::{Body, Completion, NONE, Phase};
+use super::handle::{HandleCore, HandleState};
+use super::name::Side;
+use super::table::OpTable;
+use crate::buf::{BufferPool, SizeClass};
+use crate::error::{Error, ErrorKind};
+use crate::sys::{Backend, Event, Request, Token};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Limits and defaults of the operations of a port.
+pub(crate) struct CoreOptions {
+    pub(crate) operations_max: usize,
+    /// Packets of one stream that may wait before its receiving pauses.
+    pub(crate) stream_backlog_max: usize,
+    pub(crate) receive_class: SizeClass,
+}
+
+/// See the module documentation.
+pub(crate) struct Core {
+    backend: Backend,
+    pub(super) table: OpTable,
+    pub(super) options: CoreOptions,
+    pool: BufferPool,
+    /// One lock a lane: events of a lane become completions in their order, one thread at a time.
+    reaping: Box<[Mutex<()>]>,
+    /// Completions that no lane's event brings: of cancelled, aborted and released operations.
+    ready: Mutex<VecDeque<Completion>>,
+    ready_len: AtomicUsize,
+    /// Operations that wait for a pooled buffer.
+    starved: Mutex<Vec<Token>>,
+    /// A pooled buffer came back while somebody waited for one.
+    has_returned_buffer: AtomicBool,
+    is_closed: AtomicBool,
+    /// Tells the layer above that `ready` or `starved` wants a thread.
+    on_ready: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    pub(super) started: AtomicU64,
+    pub(super) rejected: AtomicU64,
+}
+
+impl Core {
+    pub(crate) fn new(backend: Backend, pool: BufferPool, options: CoreOptions) -> Arc<Self> {
+        let lanes = backend.clerk_lane() + 1;
+        let core = Arc::new(Core {
+            backend,
+            table: OpTable::new(options.operations_max),
+            options,
+            pool: pool.clone(),
+            reaping: (0..lanes).map(|_| Mutex::new(())).collect(),
+            ready: Mutex::new(VecDeque::new()),
+            ready_len: AtomicUsize::new(0),
+            starved: Mutex::new(Vec::new()),
+            has_returned_buffer: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            on_ready: OnceLock::new(),
+            started: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+        });
+        // Weak: a pooled buffer that outlives the port must not keep the engine alive.
+        let weak = Arc::downgrade(&core);
+        pool.set_on_return(Box::new(move || {
+            if let Some(core) = weak.upgrade() {
+                core.has_returned_buffer.store(true, Ordering::Release);
+                core.call_on_ready();
+            }
+        }));
+        core
+    }
+
+    /// Sets what to call when a thread is wanted; once.
+    pub(crate) fn set_on_ready(&self, f: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.on_ready.set(f);
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    pub(crate) fn pool(&self) -> &BufferPool {
+        &self.pool
+    }
+
+    pub(crate) fn receive_class(&self) -> SizeClass {
+        self.options.receive_class
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// From now on every start is refused. Operations under way are not touched.
+    pub(crate) fn set_closed(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    /// Operations under way, and packets of operations not taken yet.
+    pub(crate) fn live(&self) -> usize {
+        self.table.live()
+    }
+
+    /// Operations started, and starts refused, since the port was made.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.started.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
+    }
+
+    /// The next completion of a lane, in the order of its events. `serving` is the lane that the
+    /// calling thread serves: follow-up requests go there.
+    pub(crate) fn next_completion(&self, lane: usize, serving: usize) -> Option<Completion> {
+        let _reaping = self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(event) = self.backend.next_event(lane) {
+            if let Some(completion) = self.on_event(serving, event) {
+                return Some(completion);
+            }
+        }
+        None
+    }
+
+    /// As `next_completion` for another thread's lane: gives way to whoever is at it.
+    pub(crate) fn steal_completion(&self, lane: usize, serving: usize) -> Option<Completion> {
+        if !self.backend.has_events(lane) {
+            return None;
+        }
+        let _reaping = self.reaping[lane].try_lock().ok()?;
+        while let Some(event) = self.backend.next_event(lane) {
+            if let Some(completion) = self.on_event(serving, event) {
+                return Some(completion);
+            }
+        }
+        None
+    }
+
+    /// The next completion that no lane brings.
+    pub(crate) fn next_ready(&self, serving: usize) -> Option<Completion> {
+        if self.has_returned_buffer.load(Ordering::Acquire) {
+            self.retry_starved(serving);
+        }
+        if self.ready_len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let completion = ready.pop_front();
+        self.ready_len.store(ready.len(), Ordering::Release);
+        completion
+    }
+
+    /// True when `next_ready` would find something to do.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.ready_len.load(Ordering::Acquire) > 0
+            || self.has_returned_buffer.load(Ordering::Acquire)
+    }
+
+    /// Gives back the slot of an operation that is over, after its context was taken.
+    pub(crate) fn release(&self, index: u32) {
+        self.table.release(index);
+    }
+
+    /// Queues a completion for whichever thread comes next, and calls one.
+    pub(crate) fn push_ready(&self, completion: Completion) {
+        {
+            let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+            ready.push_back(completion);
+            self.ready_len.store(ready.len(), Ordering::Release);
+        }
+        self.call_on_ready();
+    }
+
+    /// An event met its operation, or passed by because the operation is over.
+    fn on_event(&self, serving: usize, event: Event) -> Option<Completion> {
+        let body = self.table.lock(event.token.index());
+        if !body.is_current(event.token) {
+            return None;
+        }
+        self.advance(serving, body, event)
+    }
+
+    /// Ends the operation and lets the next in line start.
+    pub(super) fn conclude(
+        &self,
+        serving: usize,
+        mut body: MutexGuard<'_, Body>,
+        result: Result<usize, Error>,
+    ) -> Completion {
+        let (index, side) = (body.index, body.kind.side());
+        let (completion, handle) = body.finish(result);
+        drop(body);
+        if let Some(handle) = handle {
+            if let Err(error) = &completion.result
+                && error.kind() == ErrorKind::Reset
+            {
+                handle.is_reset.store(true, Ordering::Release);
+            }
+            let next = self.unlink(&mut handle.state(), side, index);
+            if let Some(next) = next {
+                self.begin(serving, next);
+            }
+        }
+        completion
+    }
+
+    /// Takes an operation out of its handle's line; gives the one that is now first and has not
+    /// begun.
+    pub(super) fn unlink(&self, state: &mut HandleState, side: Side, index: u32) -> Option<u32> {
+        let queue = match side {
+            Side::Receiving => &mut state.receiving,
+            Side::Sending => &mut state.sending,
+            Side::Unordered => {
+                state.unordered.retain(|&i| i != index);
+                return None;
+            }
+        };
+        let was_first = queue.remove(&self.table, index);
+        if was_first { queue.head() } else { None }
+    }
+
+    /// Starts the operation that has come to the head of its line, unless somebody was faster.
+    pub(super) fn begin(&self, serving: usize, index: u32) {
+        let body = self.table.lock(index);
+        if body.phase == Phase::Queued {
+            self.begin_locked(serving, body);
+        }
+    }
+
+    /// See `begin`. What ends at once goes to the ready queue.
+    pub(super) fn begin_locked(&self, serving: usize, mut body: MutexGuard<'_, Body>) {
+        body.phase = Phase::AtWork;
+        if let Some(completion) = self.first_attempt(serving, body) {
+            self.push_ready(completion);
+        }
+    }
+
+    /// The operation waits for a pooled buffer to come back.
+    pub(super) fn starve(&self, serving: usize, mut body: MutexGuard<'_, Body>) {
+        body.phase = Phase::Starved;
+        let token = body.token();
+        drop(body);
+        self.starved.lock().unwrap_or_else(PoisonError::into_inner).push(token);
+        // First the wish, then another look: a buffer that came back in between is not missed.
+        self.pool.want();
+        self.retry_starved_now(serving);
+    }
+
+    fn retry_starved(&self, serving: usize) {
+        self.has_returned_buffer.store(false, Ordering::Release);
+        self.retry_starved_now(serving);
+    }
+
+    fn retry_starved_now(&self, serving: usize) {
+        let tokens =
+            std::mem::take(&mut *self.starved.lock().unwrap_or_else(PoisonError::into_inner));
+        for (i, token) in tokens.iter().enumerate() {
+            let mut body = self.table.lock(token.index());
+            if !body.is_current(*token) || body.phase != Phase::Starved {
+                continue;
+            }
+            let class = match body.handle.as_ref() {
+                Some(handle) => handle.receive_class(),
+                None => continue,
+            };
+            if !self.backend.replenish(serving, class) {
+                drop(body);
+                let mut starved = self.starved.lock().unwrap_or_else(PoisonError::into_inner);
+                starved.extend_from_slice(&tokens[i..]);
+                drop(starved);
+                self.pool.want();
+                return;
+            }
+            body.phase = Phase::AtWork;
+            if let Some(completion) = self.first_attempt(serving, body) {
+                self.push_ready(completion);
+            }
+        }
+    }
+
+    fn call_on_ready(&self) {
+        if let Some(f) = self.on_ready.get() {
+            f();
+        }
+    }
+
+    /// Hands a request of this operation to the backend.
+    pub(super) fn issue(
+        &self,
+        serving: usize,
+        body: &mut Body,
+        handle: &HandleCore,
+        request: Request,
+    ) {
+        body.request = request;
+        body.lane = serving as u32;
+        // SAFETY: the regions belong to the operation's buffers or message, which stay in its slot
+        // (nothing takes them out before `finish`, which follows the request's last event), the
+        // operation holds `handle` and with it the descriptor, and the generation in the token
+        // makes it unique.
+        unsafe { self.backend.issue(serving, handle.descriptor(), request, body.token()) };
+    }
+
+    /// The numbers and tokens of everything under way, for closing.
+    pub(super) fn all_current(&self) -> Vec<(Arc<HandleCore>, Token)> {
+        let mut all = Vec::new();
+        for slot in self.table.iter() {
+            let body = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(handle) = &body.handle {
+                all.push((Arc::clone(handle), body.token()));
+            }
+        }
+        all
+    }
+}
+
+const _: () = assert!(NONE == u32::MAX, "the end mark must not be a slot's number");

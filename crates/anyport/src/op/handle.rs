@@ -1,0 +1,230 @@
+//! An associated handle: its descriptor, its key, and the operations that stand in line on it.
+
+use super::body::NONE;
+use super::core::Core;
+use super::table::OpTable;
+use crate::buf::SizeClass;
+use crate::sys::Descriptor;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What all duplicates of a handle share.
+pub(crate) struct HandleCore {
+    pub(super) core: Arc<Core>,
+    descriptor: Option<Descriptor>,
+    key: usize,
+    state: Mutex<HandleState>,
+    /// Duplicates in the user's hands; the last one closes.
+    duplicates: AtomicUsize,
+    receive_class: AtomicU8,
+    pub(super) is_sending_shut_down: AtomicBool,
+    /// The peer reset the connection: from now on everything fails with that, never a clean end.
+    pub(super) is_reset: AtomicBool,
+    /// Ends with the open object: while it lives, associating the object again is refused.
+    association: Option<Box<dyn Send + Sync>>,
+}
+
+/// What changes; behind a lock that is taken before any operation's.
+pub(super) struct HandleState {
+    pub(super) receiving: OpQueue,
+    pub(super) sending: OpQueue,
+    pub(super) unordered: Vec<u32>,
+    /// New receives are refused; a pending one goes on, as on Windows.
+    pub(super) is_receiving_shut_down: bool,
+    pub(super) is_closed: bool,
+}
+
+impl HandleCore {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        descriptor: Descriptor,
+        key: usize,
+        association: Option<Box<dyn Send + Sync>>,
+    ) -> Self {
+        let class = core.receive_class();
+        HandleCore {
+            core,
+            descriptor: Some(descriptor),
+            key,
+            state: Mutex::new(HandleState {
+                receiving: OpQueue::EMPTY,
+                sending: OpQueue::EMPTY,
+                unordered: Vec::new(),
+                is_receiving_shut_down: false,
+                is_closed: false,
+            }),
+            is_sending_shut_down: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
+            duplicates: AtomicUsize::new(1),
+            receive_class: AtomicU8::new(class as u8),
+            association,
+        }
+    }
+
+    pub(crate) fn key(&self) -> usize {
+        self.key
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        self.descriptor.as_ref().expect("only taken when the handle is dropped or given away")
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, HandleState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn receive_class(&self) -> SizeClass {
+        match self.receive_class.load(Ordering::Relaxed) {
+            0 => SizeClass::Small4K,
+            1 => SizeClass::Medium16K,
+            _ => SizeClass::Large64K,
+        }
+    }
+
+    pub(crate) fn set_receive_class(&self, class: SizeClass) {
+        self.receive_class.store(class as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_duplicate(&self) {
+        self.duplicates.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One duplicate less; true when it was the last.
+    pub(crate) fn remove_duplicate(&self) -> bool {
+        self.duplicates.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    pub(crate) fn is_only_duplicate(&self) -> bool {
+        self.duplicates.load(Ordering::Acquire) == 1
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.receiving.is_empty() && state.sending.is_empty() && state.unordered.is_empty()
+    }
+
+    /// Notes that this side was shut down by the user.
+    pub(crate) fn note_shutdown(&self, receiving: bool, sending: bool) {
+        self.state().is_receiving_shut_down |= receiving;
+        if sending {
+            self.is_sending_shut_down.store(true, Ordering::Release);
+        }
+    }
+
+    /// True when the peer reset the connection, though a call may just have found a clean end.
+    pub(super) fn lost_peer(&self) -> bool {
+        // After this side has shut down, an orderly end looks like a reset to the system.
+        self.is_reset.load(Ordering::Acquire)
+            || !self.is_sending_shut_down.load(Ordering::Acquire) && self.descriptor().was_reset()
+    }
+
+    /// Takes the descriptor out, to give it away; nothing is under way and this is the only one.
+    pub(crate) fn into_descriptor(mut self) -> Option<Descriptor> {
+        self.association = None;
+        let descriptor = self.descriptor.take()?;
+        self.core.backend().detach(&descriptor);
+        Some(descriptor)
+    }
+}
+
+impl Drop for HandleCore {
+    fn drop(&mut self) {
+        // Before the descriptor closes: its number may then be another's at once.
+        self.association = None;
+        if let Some(descriptor) = self.descriptor.take() {
+            self.core.backend().detach(&descriptor);
+        }
+    }
+}
+
+/// Operations in the order in which they were started: a list through their slots.
+pub(super) struct OpQueue {
+    head: u32,
+    tail: u32,
+}
+
+impl OpQueue {
+    const EMPTY: OpQueue = OpQueue { head: NONE, tail: NONE };
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+
+    pub(super) fn head(&self) -> Option<u32> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    /// Adds an operation at the end; true when it is the only one.
+    pub(super) fn push(&mut self, table: &OpTable, index: u32) -> bool {
+        let is_first = self.head == NONE;
+        if is_first {
+            self.head = index;
+        } else {
+            table.lock(self.tail).next = index;
+        }
+        self.tail = index;
+        is_first
+    }
+
+    /// Takes an operation out, wherever it stands; true when it was the first.
+    pub(super) fn remove(&mut self, table: &OpTable, index: u32) -> bool {
+        let mut previous = NONE;
+        let mut current = self.head;
+        while current != NONE {
+            let next = table.lock(current).next;
+            if current == index {
+                if previous == NONE {
+                    self.head = next;
+                } else {
+                    table.lock(previous).next = next;
+                }
+                if self.tail == index {
+                    self.tail = previous;
+                }
+                table.lock(index).next = NONE;
+                return previous == NONE;
+            }
+            previous = current;
+            current = next;
+        }
+        false
+    }
+
+    /// The numbers of all, in order.
+    pub(super) fn numbers(&self, table: &OpTable) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        let mut current = self.head;
+        while current != NONE {
+            numbers.push(current);
+            current = table.lock(current).next;
+        }
+        numbers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_leave_the_queue_from_any_place_and_keep_their_order() {
+        let table = OpTable::new(100);
+        let mut queue = OpQueue::EMPTY;
+        assert!(queue.push(&table, 3));
+        for i in [1, 7, 5] {
+            assert!(!queue.push(&table, i));
+        }
+        assert!(!queue.remove(&table, 7));
+        assert_eq!(queue.numbers(&table), [3, 1, 5]);
+        assert!(!queue.remove(&table, 5));
+        assert!(!queue.push(&table, 9));
+        assert_eq!(queue.numbers(&table), [3, 1, 9]);
+        assert!(queue.remove(&table, 3));
+        assert_eq!(queue.head(), Some(1));
+        assert!(!queue.remove(&table, 42));
+    }
+}

@@ -1,0 +1,173 @@
+//! The start of an operation: what is refused at once, and what takes its place in line.
+
+use super::body::{NONE, Phase};
+use super::core::Core;
+use super::handle::{HandleCore, HandleState};
+use super::name::{Operation, OperationKind, Side};
+use super::transmission::{Transmitting, TransmissionSpec};
+use crate::buf::{BUFFERS_MAX, Buffers};
+use crate::error::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What is to be done.
+pub(crate) struct Spec {
+    pub(crate) kind: OperationKind,
+    pub(crate) buffers: Buffers,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) offset: u64,
+    pub(crate) transmission: Option<TransmissionSpec>,
+}
+
+impl Spec {
+    pub(crate) fn new(kind: OperationKind) -> Self {
+        Spec { kind, buffers: Buffers::None, peer: None, offset: 0, transmission: None }
+    }
+
+    pub(crate) fn with_buffers(kind: OperationKind, buffers: Buffers) -> Self {
+        Spec { buffers, ..Spec::new(kind) }
+    }
+
+    /// Every buffer that was given, in order.
+    pub(crate) fn into_buffers(self) -> Buffers {
+        match self.transmission {
+            Some(transmission) => transmission.into_buffers(),
+            None => self.buffers,
+        }
+    }
+}
+
+impl Core {
+    /// Starts an operation. `place` is called with the operation's number before the operation can
+    /// be over: the place for its context.
+    ///
+    /// # Errors
+    /// The reason, and the spec with its buffers: nothing was started, `place` was not called.
+    pub(crate) fn start(
+        &self,
+        serving: usize,
+        handle: &Arc<HandleCore>,
+        spec: Spec,
+        place: impl FnOnce(u32),
+    ) -> Result<Operation, (Error, Spec)> {
+        let refuse = |error: Error, spec: Spec| {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+            Err((error, spec))
+        };
+        let mut spec = spec;
+        if let Err(error) = check_buffers(&mut spec) {
+            return refuse(error, spec);
+        }
+        let Some(index) = self.table.reserve() else {
+            let error = Error::new(ErrorKind::Limit, spec.kind.action());
+            return refuse(error.with_detail("the port's limit of operations is reached"), spec);
+        };
+        let mut state = handle.state();
+        if let Err(error) = self.check_state(handle, &state, spec.kind) {
+            drop(state);
+            self.table.release(index);
+            return refuse(error, spec);
+        }
+        let mut body = self.table.lock(index);
+        body.phase = Phase::Queued;
+        body.kind = spec.kind;
+        body.next = NONE;
+        body.ending = None;
+        body.handle = Some(Arc::clone(handle));
+        body.buffers = spec.buffers;
+        body.done = 0;
+        body.offset = spec.offset;
+        if let Some(peer) = spec.peer {
+            // The address stays in the message; the regions are set with each attempt.
+            body.message().set(std::iter::empty(), 0, Some(peer), false);
+        }
+        body.transmitting = spec.transmission.map(|t| Box::new(Transmitting::new(t)));
+        if spec.kind == OperationKind::ReceiveStream {
+            body.stream.get_or_insert_default().reset();
+        }
+        let operation = Operation(body.token());
+        place(index);
+        drop(body);
+        let is_first = match spec.kind.side() {
+            Side::Receiving => state.receiving.push(&self.table, index),
+            Side::Sending => state.sending.push(&self.table, index),
+            Side::Unordered => {
+                state.unordered.push(index);
+                true
+            }
+        };
+        if spec.kind == OperationKind::Disconnect {
+            handle.is_sending_shut_down.store(true, Ordering::Release);
+        }
+        drop(state);
+        self.started.fetch_add(1, Ordering::Relaxed);
+        if is_first {
+            self.begin(serving, index);
+        }
+        Ok(operation)
+    }
+
+    fn check_state(
+        &self,
+        handle: &HandleCore,
+        state: &HandleState,
+        kind: OperationKind,
+    ) -> Result<(), Error> {
+        let action = kind.action();
+        if self.is_closed() {
+            return Err(Error::new(ErrorKind::Closed, action));
+        }
+        if state.is_closed {
+            return Err(Error::new(ErrorKind::InvalidHandle, action));
+        }
+        let is_shut_down = match kind.side() {
+            Side::Receiving => state.is_receiving_shut_down,
+            Side::Sending => handle.is_sending_shut_down.load(Ordering::Acquire),
+            Side::Unordered => false,
+        };
+        if is_shut_down {
+            return Err(Error::new(ErrorKind::ShutDown, action));
+        }
+        if handle.is_reset.load(Ordering::Acquire) && kind != OperationKind::Connect {
+            return Err(Error::new(ErrorKind::Reset, action));
+        }
+        Ok(())
+    }
+}
+
+fn check_buffers(spec: &mut Spec) -> Result<(), Error> {
+    let kind = spec.kind;
+    let invalid = |detail| Err(Error::new(ErrorKind::InvalidInput, kind.action()).with_detail(detail));
+    let count = match &spec.transmission {
+        Some(t) => t.head.len().max(t.tail.len()),
+        None => spec.buffers.len(),
+    };
+    if count > BUFFERS_MAX {
+        return invalid("more than 1,024 buffers in one operation");
+    }
+    let must_have_buffers = matches!(
+        kind,
+        OperationKind::Receive
+            | OperationKind::ReceiveFrom
+            | OperationKind::Send
+            | OperationKind::SendTo
+            | OperationKind::ReadAt
+            | OperationKind::WriteAt
+    );
+    if must_have_buffers && count == 0 {
+        return invalid("no buffers: give at least one, which may be empty");
+    }
+    let is_filled = matches!(
+        kind,
+        OperationKind::Receive | OperationKind::ReceiveFrom | OperationKind::ReadAt
+    );
+    if is_filled && spec.buffers.iter().any(|b| !b.is_writable()) {
+        return invalid("a buffer to receive into is read-only");
+    }
+    // A receive into no room at all is a zero-byte receive: it waits and takes nothing.
+    if kind == OperationKind::Receive && spec.buffers.total_capacity() == 0 {
+        spec.kind = OperationKind::ReceiveReady;
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! All operations of a port: slots that never move, handed out and taken back by number.
+//!
+//! The kernel holds addresses of what a slot owns, and numbers of slots; so chunks of slots are
+//! allocated once, at twice the size of the last, and live until the table does.
+
+use super::body::{Body, Phase};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Slots in the first chunk; a power of two.
+const FIRST_CHUNK: usize = 256;
+
+/// Enough chunks for 2^32 slots.
+const CHUNKS: usize = 25;
+
+/// Chunked storage by number: entries are made when first needed and never move.
+pub(crate) struct Chunks<E> {
+    chunks: [OnceLock<Box<[E]>>; CHUNKS],
+}
+
+impl<E> Chunks<E> {
+    pub(crate) fn new() -> Self {
+        Chunks { chunks: [const { OnceLock::new() }; CHUNKS] }
+    }
+
+    /// The entry of this number; its chunk is made by `make`, which is given each number.
+    pub(crate) fn get_or_make(&self, index: u32, make: impl Fn(u32) -> E) -> &E {
+        let (chunk, start, offset) = place(index);
+        let entries = self.chunks[chunk].get_or_init(|| {
+            let size = FIRST_CHUNK << chunk;
+            (0..size).map(|i| make((start + i) as u32)).collect()
+        });
+        &entries[offset]
+    }
+
+    /// The entry of this number, if its chunk was made.
+    pub(crate) fn get(&self, index: u32) -> Option<&E> {
+        let (chunk, _, offset) = place(index);
+        self.chunks[chunk].get()?.get(offset)
+    }
+
+    /// Every entry made so far.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
+        self.chunks.iter().filter_map(OnceLock::get).flat_map(|chunk| chunk.iter())
+    }
+}
+
+/// Chunk, first number of the chunk, place in the chunk.
+fn place(index: u32) -> (usize, usize, usize) {
+    let n = index as usize / FIRST_CHUNK + 1;
+    let chunk = n.ilog2() as usize;
+    let start = ((1 << chunk) - 1) * FIRST_CHUNK;
+    (chunk, start, index as usize - start)
+}
+
+/// The slots.
+pub(crate) struct OpTable {
+    slots: Chunks<Mutex<Body>>,
+    free: Mutex<FreeList>,
+    /// Slots in use.
+    live: AtomicUsize,
+    limit: usize,
+}
+
+struct FreeList {
+    numbers: Vec<u32>,
+    /// The lowest number that was never used.
+    fresh: u32,
+}
+
+impl OpTable {
+    pub(super) fn new(limit: usize) -> Self {
+        OpTable {
+            slots: Chunks::new(),
+            free: Mutex::new(FreeList { numbers: Vec::new(), fresh: 0 }),
+            live: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
+    /// Reserves a slot; `None` at the limit.
+    pub(super) fn reserve(&self) -> Option<u32> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = match free.numbers.pop() {
+            Some(index) => index,
+            None if (free.fresh as usize) < self.limit => {
+                free.fresh += 1;
+                free.fresh - 1
+            }
+            None => return None,
+        };
+        drop(free);
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Some(index)
+    }
+
+    /// Gives a slot back.
+    pub(super) fn release(&self, index: u32) {
+        self.lock(index).phase = Phase::Free;
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).numbers.push(index);
+        self.live.fetch_sub(1, Ordering::Release);
+    }
+
+    pub(super) fn lock(&self, index: u32) -> MutexGuard<'_, Body> {
+        let slot = self.slots.get_or_make(index, |index| Mutex::new(Body::new(index)));
+        slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Slots in use: operations under way, and packets not taken yet.
+    pub(super) fn live(&self) -> usize {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// Every slot that was ever used.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Mutex<Body>> {
+        self.slots.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_one_place_and_chunks_follow_each_other() {
+        let mut expected = 0u32;
+        for chunk in 0..6 {
+            for offset in 0..FIRST_CHUNK << chunk {
+                let (c, start, o) = place(expected);
+                assert_eq!((c, o), (chunk, offset));
+                assert_eq!(start + o, expected as usize);
+                expected += 1;
+            }
+        }
+        assert!(place(u32::MAX).0 < CHUNKS);
+    }
+
+    #[test]
+    fn at_the_limit_a_slot_is_refused_until_one_is_released() {
+        let table = OpTable::new(2);
+        let (a, b) = (table.reserve(), table.reserve());
+        assert_eq!((a, b), (Some(0), Some(1)));
+        assert_eq!(table.reserve(), None);
+        table.release(0);
+        assert_eq!(table.reserve(), Some(0));
+        assert_eq!(table.live(), 2);
+    }
+
+    #[test]
+    fn a_slot_keeps_its_address_while_the_table_grows() {
+        let table = OpTable::new(100_000);
+        let first = &raw const *table.lock(0);
+        for i in 1..10_000 {
+            table.lock(i);
+        }
+        assert_eq!(first, &raw const *table.lock(0));
+    }
+}

@@ -1,0 +1,236 @@
+//! The clerk: one thread of the engine, which never runs a handler.
+//!
+//! It serves the lane of threads that have none, watches for handlers that block, and, when the
+//! port is gone, stays until the kernel is done with what was under way. With nothing to watch it
+//! sleeps without end.
+
+use super::crew::Crew;
+use super::member::{Activity, Member};
+use crate::error::Error;
+use crate::sys::{ThreadWatch, error_from_io};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often running threads are looked at.
+const TICK: Duration = Duration::from_millis(1);
+
+/// How often when nothing has changed for a while: a handler that runs for seconds is not looked
+/// at a thousand times a second.
+const TICK_SLOW: Duration = Duration::from_millis(16);
+
+/// Looks without a change before the clerk slows down.
+const STEADY_LOOKS: u32 = 8;
+
+/// A thread is blocked when it used less than this part of the time it was watched.
+const BLOCKED_CPU_SHARE: u32 = 8;
+
+/// How often the drain looks at lanes by itself, beside being woken.
+const DRAIN_TICK: Duration = Duration::from_millis(10);
+
+/// Starts the clerk of a crew; it ends by itself after the port is gone.
+pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
+    let clerk = Clerk { watched: Vec::new(), steady_looks: 0, crew };
+    let spawned = thread::Builder::new().name("anyport-clerk".to_owned()).spawn(|| clerk.run());
+    spawned.map(drop).map_err(|e| error_from_io(&e, "start the clerk thread"))
+}
+
+struct Clerk {
+    crew: Arc<Crew>,
+    /// What was seen of each seat's actor at the last look.
+    watched: Vec<Option<Watched>>,
+    steady_looks: u32,
+}
+
+/// A running thread as it was at a look.
+#[derive(Clone, Copy)]
+struct Watched {
+    member: u32,
+    beat: u64,
+    since: Instant,
+    cpu: Option<Duration>,
+}
+
+impl Clerk {
+    fn run(mut self) {
+        while !self.crew.is_abandoned.load(Ordering::Acquire) {
+            self.serve();
+            let pause = self.watch();
+            let pause = match pause {
+                Some(pause) => {
+                    self.crew.is_clerk_asleep.store(pause > TICK, Ordering::SeqCst);
+                    Some(pause)
+                }
+                None if self.may_sleep() => None,
+                None => Some(TICK),
+            };
+            let crew = &self.crew;
+            crew.core().backend().wait(crew.core().backend().clerk_lane(), pause);
+            crew.is_clerk_asleep.store(false, Ordering::SeqCst);
+        }
+        self.drain();
+    }
+
+    /// Takes the events of the clerk's own lane, and hands its completions to whoever waits.
+    fn serve(&self) {
+        let core = self.crew.core();
+        let lane = core.backend().clerk_lane();
+        while let Some(completion) = core.next_completion(lane, lane) {
+            core.push_ready(completion);
+        }
+    }
+
+    /// Nothing to watch: from here on whoever begins to run wakes the clerk. False when somebody
+    /// has begun meanwhile.
+    fn may_sleep(&mut self) -> bool {
+        let crew = &self.crew;
+        crew.is_clerk_asleep.store(true, Ordering::SeqCst);
+        let core = crew.core();
+        let (is_anybody_running, orphans) = {
+            let seats = crew.seats();
+            // A read-modify-write on the same word as the runner's: one of the two sees the other.
+            let running = seats.members().any(|m| m.activity() == Activity::Running);
+            let orphans: Vec<usize> = seats
+                .actors()
+                .enumerate()
+                .filter_map(|(seat, actor)| actor.is_none().then_some(seat))
+                .collect();
+            (running, orphans)
+        };
+        for seat in orphans {
+            if core.live() > 0 && !core.backend().has_events(seat) {
+                core.backend().watch_orphan(seat);
+            }
+        }
+        !is_anybody_running && !crew.is_abandoned.load(Ordering::Acquire)
+    }
+
+    /// One look at all seats: who is blocked gives its place away, who could help is woken. Says
+    /// when to look again; `None`: when somebody calls.
+    fn watch(&mut self) -> Option<Duration> {
+        let actors: Vec<Option<Arc<Member>>> =
+            self.crew.seats().actors().map(|a| a.cloned()).collect();
+        self.watched.resize(actors.len(), None);
+        let mut is_anybody_running = false;
+        let mut has_changed = false;
+        let mut wants_help = false;
+        for (seat, actor) in actors.iter().enumerate() {
+            let core = Arc::clone(self.crew.core());
+            let backend = core.backend();
+            match actor {
+                Some(member) if member.activity() == Activity::Running => {
+                    is_anybody_running = true;
+                    let look = self.look(seat, member);
+                    has_changed |= look == Look::Moves;
+                    if look == Look::Moves {
+                        continue;
+                    }
+                    // Answers that it has prepared must not wait until its handler returns.
+                    if backend.has_unsubmitted(seat) {
+                        backend.flush(seat);
+                    }
+                    if look == Look::Blocked && member.set_blocked() {
+                        log::debug!("a handler blocks: thread {} gives its place away", member.id);
+                        self.crew.give_place_away(member);
+                        has_changed = true;
+                    }
+                    wants_help |= backend.has_events(seat);
+                }
+                Some(_) => self.watched[seat] = None,
+                None => {
+                    self.watched[seat] = None;
+                    if backend.has_unsubmitted(seat) {
+                        backend.flush(seat);
+                    }
+                    wants_help |= backend.has_events(seat);
+                }
+            }
+        }
+        wants_help |= self.crew.core().backend().lacks_poller() || self.crew.has_work();
+        if wants_help && self.crew.wake_one() {
+            has_changed = true;
+        }
+        self.steady_looks = if has_changed { 0 } else { self.steady_looks.saturating_add(1) };
+        match (is_anybody_running, self.steady_looks < STEADY_LOOKS) {
+            (true, true) => Some(TICK),
+            (true, false) => Some(TICK_SLOW),
+            // After the last handler a few ticks more, so that a port with little to do does not
+            // put the clerk to sleep and wake it for every packet.
+            (false, true) => Some(TICK),
+            (false, false) => None,
+        }
+    }
+
+    fn look(&mut self, seat: usize, member: &Member) -> Look {
+        let beat = member.beat.load(Ordering::Relaxed);
+        let now = Instant::now();
+        match self.watched[seat] {
+            Some(seen) if seen.member == member.id && seen.beat == beat => {
+                let Some(before) = seen.cpu else {
+                    // The first look at this handler; from now on its CPU time counts.
+                    let cpu = ThreadWatch::cpu_time(member.clock);
+                    self.watched[seat] = Some(Watched { since: now, cpu, ..seen });
+                    return Look::Still;
+                };
+                let Some(cpu) = ThreadWatch::cpu_time(member.clock) else { return Look::Still };
+                let share = (now - seen.since) / BLOCKED_CPU_SHARE;
+                if cpu.saturating_sub(before) < share && ThreadWatch::is_asleep(member.clock) {
+                    return Look::Blocked;
+                }
+                self.watched[seat] = Some(Watched { since: now, cpu: Some(cpu), ..seen });
+                Look::Still
+            }
+            _ => {
+                self.watched[seat] = Some(Watched { member: member.id, beat, since: now, cpu: None });
+                Look::Moves
+            }
+        }
+    }
+
+    /// The port is gone: nobody takes packets any more. Whatever is under way was asked to end;
+    /// its memory is freed when the kernel has said that it is done.
+    fn drain(&self) {
+        let core = self.crew.core();
+        let backend = core.backend();
+        let lanes = backend.clerk_lane() + 1;
+        let serving = backend.clerk_lane();
+        loop {
+            for lane in 0..lanes {
+                backend.flush(lane);
+                while let Some(completion) = core.next_completion(lane, serving) {
+                    self.discard(completion);
+                }
+            }
+            while let Some(completion) = core.next_ready(serving) {
+                self.discard(completion);
+            }
+            if core.live() == 0 {
+                return;
+            }
+            // What was started while the port was being closed.
+            core.abort_all();
+            backend.wait(serving, Some(DRAIN_TICK));
+        }
+    }
+
+    fn discard(&self, completion: crate::op::Completion) {
+        let core = self.crew.core();
+        if completion.is_held {
+            core.release_stream(core.backend().clerk_lane(), completion.operation.0);
+        }
+        if !completion.more {
+            core.release(completion.index);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It has come back, or is somebody else, since the last look.
+    Moves,
+    /// It is in the same handler, and runs or could run.
+    Still,
+    /// It is in the same handler and asleep.
+    Blocked,
+}

@@ -1,0 +1,203 @@
+//! The threads of a port: which may run, which sleep, who is woken when there is work.
+
+use super::idle::IdleStack;
+use super::member::{Activity, Member};
+use super::seats::{Left, Seats, Taken};
+use crate::op::Core;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// See the module documentation.
+pub(crate) struct Crew {
+    core: Arc<Core>,
+    seats: Mutex<Seats>,
+    /// Members that wait on their lane for something to do.
+    pub(super) idle: IdleStack,
+    /// The clerk sleeps, or ticks slowly: whoever begins to run must wake it.
+    pub(super) is_clerk_asleep: AtomicBool,
+    /// The port is gone: the clerk drains what is under way, and ends.
+    pub(super) is_abandoned: AtomicBool,
+    pub(super) blocked: AtomicU64,
+    /// Counters of members that are gone.
+    retired_packets: AtomicU64,
+    retired_stolen: AtomicU64,
+    /// True when posted packets or ready completions wait for a thread.
+    has_work: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+/// What is counted over all members.
+pub(super) struct Tally {
+    pub(super) packets: u64,
+    pub(super) stolen: u64,
+    pub(super) threads: usize,
+    pub(super) active: usize,
+    pub(super) parked: usize,
+}
+
+impl Crew {
+    pub(super) fn new(core: Arc<Core>, concurrency: usize) -> Arc<Self> {
+        Arc::new(Crew {
+            core,
+            seats: Mutex::new(Seats::new(concurrency)),
+            idle: IdleStack::new(),
+            is_clerk_asleep: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
+            blocked: AtomicU64::new(0),
+            retired_packets: AtomicU64::new(0),
+            retired_stolen: AtomicU64::new(0),
+            has_work: OnceLock::new(),
+        })
+    }
+
+    pub(super) fn set_has_work(&self, f: Box<dyn Fn() -> bool + Send + Sync>) {
+        let _ = self.has_work.set(f);
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        self.has_work.get().is_some_and(|f| f())
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(super) fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enlist(&self) -> Arc<Member> {
+        self.seats().enlist()
+    }
+
+    /// A seat for the calling thread, for which it waits parked if need be. `give_up` is asked
+    /// before parking and after each wake-up. `None`: it gave up, or the deadline passed.
+    pub(super) fn seat(
+        &self,
+        member: &Arc<Member>,
+        deadline: Option<Instant>,
+        give_up: impl Fn() -> bool,
+    ) -> Option<usize> {
+        loop {
+            let taken = self.seats().take(member);
+            match taken {
+                Taken::Seat { seat, evicted } => {
+                    if evicted.is_some() {
+                        // If it sleeps on the lane: it shall notice, and park.
+                        self.core.backend().wake(seat);
+                    }
+                    return Some(seat);
+                }
+                Taken::Parked => {
+                    let is_late = deadline.is_some_and(|d| Instant::now() >= d);
+                    if !is_late && !give_up() {
+                        member.park(deadline);
+                    }
+                    if member.seat().is_some() {
+                        continue;
+                    }
+                    if is_late || give_up() {
+                        let mut seats = self.seats();
+                        seats.unpark(member);
+                        // Somebody may have given it a seat before the lock.
+                        return member.seat();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The member's thread is about to block, or was found blocked: its place goes to another.
+    pub(super) fn give_place_away(&self, member: &Arc<Member>) {
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+        let left = self.seats().leave(member);
+        self.settle(left);
+    }
+
+    /// The member's thread ends, or goes to another port.
+    pub(super) fn discharge(&self, member: &Arc<Member>) {
+        self.idle.withdraw(member.id);
+        let left = {
+            let mut seats = self.seats();
+            self.retired_packets
+                .fetch_add(member.packets.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.retired_stolen.fetch_add(member.stolen.load(Ordering::Relaxed), Ordering::Relaxed);
+            seats.discharge(member)
+        };
+        self.settle(left);
+        // The lane may have no thread now: the clerk sees to it.
+        self.wake_clerk();
+    }
+
+    /// Wakes one sleeping thread, the last that went to sleep; false when none sleeps.
+    pub(super) fn wake_one(&self) -> bool {
+        while let Some(id) = self.idle.claim() {
+            let seat = self.seats().member(id).and_then(|m| m.seat());
+            if let Some(seat) = seat {
+                self.core.backend().wake(seat);
+                return true;
+            }
+            // It lost its seat while it slept; whoever has the seat looks for work by itself, but
+            // this wake-up is somebody else's.
+        }
+        false
+    }
+
+    /// Wakes every thread that waits, asleep or parked.
+    pub(super) fn wake_all(&self) {
+        let seats = self.seats();
+        let sleeping: Vec<usize> = self
+            .idle
+            .claim_all()
+            .into_iter()
+            .filter_map(|id| seats.member(id).and_then(|m| m.seat()))
+            .collect();
+        for member in seats.parked() {
+            member.unpark();
+        }
+        drop(seats);
+        for seat in sleeping {
+            self.core.backend().wake(seat);
+        }
+    }
+
+    /// A member begins to run after it had waited: the clerk must watch it.
+    pub(super) fn begin_running(&self, member: &Member) {
+        let before = member.set_activity(Activity::Running);
+        if before != Activity::Running as u8 && self.is_clerk_asleep.load(Ordering::SeqCst) {
+            self.wake_clerk();
+        }
+    }
+
+    pub(super) fn wake_clerk(&self) {
+        if self.is_clerk_asleep.swap(false, Ordering::SeqCst) {
+            self.core.backend().wake(self.core.backend().clerk_lane());
+        }
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        let seats = self.seats();
+        let sum = |f: fn(&Member) -> &AtomicU64| -> u64 {
+            seats.members().map(|m| f(m).load(Ordering::Relaxed)).sum()
+        };
+        Tally {
+            packets: sum(|m| &m.packets) + self.retired_packets.load(Ordering::Relaxed),
+            stolen: sum(|m| &m.stolen) + self.retired_stolen.load(Ordering::Relaxed),
+            threads: seats.members().count(),
+            active: seats.actors().flatten().count(),
+            parked: seats.parked_len(),
+        }
+    }
+
+    /// After a seat was left: its successor is called, or somebody else looks after its lane.
+    fn settle(&self, left: Option<Left>) {
+        match left {
+            Some(Left { successor: Some(successor), .. }) => successor.unpark(),
+            Some(Left { seat, successor: None }) => {
+                self.core.backend().flush(seat);
+                self.wake_one();
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A thread of a port: what others may know of it, and how it is parked.
+//!
+//! A thread belongs to the port that it last waited on, until it ends.
+
+use super::crew::Crew;
+use crate::op::Core;
+use crate::sys::{ThreadClock, Token};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+/// No seat.
+pub(super) const NO_SEAT: u32 = u32::MAX;
+
+/// What a thread of the port does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Activity {
+    /// It is inside `get`.
+    Waiting = 0,
+    /// It has taken a packet and is not back yet.
+    Running = 1,
+    /// As `Running`, but known to be blocked: its place was given away.
+    Blocked = 2,
+}
+
+/// A thread of a port.
+pub(crate) struct Member {
+    pub(super) id: u32,
+    pub(super) clock: ThreadClock,
+    /// The seat it acts in, or `NO_SEAT`. Written under the lock of the seats.
+    pub(super) seat: AtomicU32,
+    activity: AtomicU8,
+    /// Moves with every call of `get`: a thread whose beat stands still is inside a handler.
+    pub(super) beat: AtomicU64,
+    pub(super) packets: AtomicU64,
+    pub(super) stolen: AtomicU64,
+    token: Mutex<bool>,
+    unparked: Condvar,
+}
+
+impl Member {
+    pub(super) fn new(id: u32) -> Self {
+        Member {
+            id,
+            clock: ThreadClock::current(),
+            seat: AtomicU32::new(NO_SEAT),
+            activity: AtomicU8::new(Activity::Waiting as u8),
+            beat: AtomicU64::new(0),
+            packets: AtomicU64::new(0),
+            stolen: AtomicU64::new(0),
+            token: Mutex::new(false),
+            unparked: Condvar::new(),
+        }
+    }
+
+    pub(super) fn seat(&self) -> Option<usize> {
+        match self.seat.load(Ordering::Acquire) {
+            NO_SEAT => None,
+            seat => Some(seat as usize),
+        }
+    }
+
+    pub(super) fn activity(&self) -> Activity {
+        match self.activity.load(Ordering::Acquire) {
+            0 => Activity::Waiting,
+            1 => Activity::Running,
+            _ => Activity::Blocked,
+        }
+    }
+
+    /// Sets the activity and gives the one before. A read-modify-write: the clerk's decision to
+    /// sleep is ordered against it.
+    pub(super) fn set_activity(&self, activity: Activity) -> u8 {
+        self.activity.swap(activity as u8, Ordering::SeqCst)
+    }
+
+    /// From running to blocked, unless the thread has come back meanwhile.
+    pub(super) fn set_blocked(&self) -> bool {
+        let (from, to) = (Activity::Running as u8, Activity::Blocked as u8);
+        self.activity.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// One more; only the thread itself counts, so a plain load and store will do.
+    pub(super) fn count(counter: &AtomicU64) {
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Waits until `unpark` or the deadline; an `unpark` that came before counts.
+    pub(super) fn park(&self, deadline: Option<Instant>) {
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*token {
+            token = match deadline {
+                None => self.unparked.wait(token).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let now = Instant::now();
+                    if now >= deadline {
+                        return;
+                    }
+                    let waited = self.unparked.wait_timeout(token, deadline - now);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        *token = false;
+    }
+
+    pub(super) fn unpark(&self) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.unparked.notify_one();
+    }
+}
+
+/// The calling thread's place in a port's crew. When the thread ends its place is free.
+pub(super) struct Membership {
+    pub(super) crew: Arc<Crew>,
+    pub(super) core: Arc<Core>,
+    pub(super) member: Arc<Member>,
+    /// Streams whose last packet this thread has taken.
+    pub(super) held: Vec<Token>,
+    /// Packets taken since this thread last handed its requests to the kernel.
+    pub(super) unflushed: u32,
+    /// Whether posted packets or completions are looked at first; it alternates.
+    pub(super) posted_first: bool,
+}
+
+impl Membership {
+    /// The calling thread's membership in this crew, taken out of the thread's keeping; `restore`
+    /// brings it back. A membership in another crew ends.
+    pub(super) fn take(crew: &Arc<Crew>, core: &Arc<Core>) -> Membership {
+        let current = MEMBERSHIP.try_with(|m| m.borrow_mut().take()).unwrap_or_default();
+        match current {
+            Some(membership) if Arc::ptr_eq(&membership.crew, crew) => membership,
+            other => {
+                drop(other);
+                Membership {
+                    member: crew.enlist(),
+                    crew: Arc::clone(crew),
+                    core: Arc::clone(core),
+                    held: Vec::new(),
+                    unflushed: 0,
+                    posted_first: false,
+                }
+            }
+        }
+    }
+
+    /// Puts the membership into the thread's keeping.
+    pub(super) fn restore(self) {
+        // While the thread ends there is no keeping any more: the membership ends here.
+        let _ = MEMBERSHIP.try_with(|m| {
+            let before = m.borrow_mut().replace(self);
+            debug_assert!(before.is_none(), "one membership a thread");
+        });
+    }
+
+    /// The lane where requests of the calling thread go: that of its seat, else the clerk's.
+    pub(super) fn lane_of_caller(crew: &Arc<Crew>, clerk_lane: usize) -> usize {
+        MEMBERSHIP
+            .try_with(|m| {
+                let membership = m.try_borrow().ok()?;
+                let membership = membership.as_ref()?;
+                Arc::ptr_eq(&membership.crew, crew).then(|| membership.member.seat())?
+            })
+            .ok()
+            .flatten()
+            .unwrap_or(clerk_lane)
+    }
+
+    /// The calling thread's member of this crew, if it is one.
+    pub(super) fn of_caller(crew: &Arc<Crew>) -> Option<Arc<Member>> {
+        MEMBERSHIP
+            .try_with(|m| {
+                let membership = m.try_borrow().ok()?;
+                let membership = membership.as_ref()?;
+                Arc::ptr_eq(&membership.crew, crew).then(|| Arc::clone(&membership.member))
+            })
+            .ok()
+            .flatten()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let lane = self.core.backend().clerk_lane();
+        for token in self.held.drain(..) {
+            self.core.release_stream(lane, token);
+        }
+        if let Some(seat) = self.member.seat() {
+            // What this thread has prepared must not wait for a thread that may never come.
+            self.core.backend().flush(seat);
+        }
+        self.crew.discharge(&self.member);
+    }
+}
+
+thread_local! {
+    static MEMBERSHIP: RefCell<Option<Membership>> = const { RefCell::new(None) };
+}

@@ -1,0 +1,568 @@
+//! The completion port itself: post, get, close.
+
+use super::builder::PortBuilder;
+use super::clerk;
+use super::contexts::Contexts;
+use super::crew::Crew;
+use super::handle_ref::{Associate, AssociateError};
+use super::member::{Activity, Member, Membership};
+use super::packet::{GetError, Packet, PostError, PostErrorKind};
+use super::queue::{BoundedQueue, PushError};
+use super::stats::Stats;
+use crate::buf::{BufferPool, Buffers};
+use crate::error::Error;
+use crate::net::Socket;
+use crate::op::{Completion, Core, OperationKind};
+use crate::sys::BackendChoice;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Packets that a thread takes before it hands its requests to the kernel, so that an answer does
+/// not wait for a long queue behind it.
+const UNFLUSHED_MAX: u32 = 64;
+
+/// An I/O completion port: operations are started on handles that are associated with it, and any
+/// thread takes any completed packet, with no more threads running than the concurrency value.
+///
+/// `T` is the context of each operation: whatever tells a handler what to do with the packet, such
+/// as an `Arc` of the connection.
+///
+/// Clones are handles of the same port, cheap to make. When the last one is dropped the port is
+/// closed and operations under way are aborted; memory that the kernel may still write to is kept
+/// until it is done.
+///
+/// ```
+/// use anyport::CompletionPort;
+/// use std::time::Duration;
+///
+/// let port: CompletionPort<&str> = CompletionPort::new(0)?;
+/// port.post(7, 42, "hello").expect("there is room");
+/// let packet = port.get(Some(Duration::from_secs(1)))?;
+/// assert_eq!((packet.key, packet.result, packet.context), (7, Ok(42), "hello"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct CompletionPort<T: Send + 'static> {
+    inner: Arc<PortInner<T>>,
+}
+
+/// What all handles of a port share.
+pub(crate) struct PortInner<T: Send + 'static> {
+    pub(super) core: Arc<Core>,
+    pub(super) crew: Arc<Crew>,
+    pub(super) contexts: Contexts<T>,
+    posted: BoundedQueue<Posted<T>>,
+    choice: BackendChoice,
+    concurrency: usize,
+    /// `CompletionPort`s of this port; associated handles do not count.
+    ports: AtomicUsize,
+}
+
+struct Posted<T> {
+    key: usize,
+    bytes: u32,
+    context: T,
+}
+
+/// Why `take_many` ended without a packet.
+pub(super) enum Ended {
+    TimedOut,
+    Closed,
+    /// It was asked to stop.
+    Stopped,
+}
+
+impl<T: Send + 'static> CompletionPort<T> {
+    /// A port with this concurrency value (0: one for each core), and defaults for all else.
+    ///
+    /// # Errors
+    /// As [`PortBuilder::build`].
+    pub fn new(concurrency: usize) -> Result<Self, Error> {
+        Self::builder().concurrency(concurrency).build()
+    }
+
+    /// Sets a port up in detail.
+    pub fn builder() -> PortBuilder {
+        PortBuilder::new()
+    }
+
+    /// Associates a socket or a file with this port for life, under a key that comes with each of
+    /// its packets.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is associated already or cannot overlap, `InvalidHandle` when it is
+    /// not open, `Closed` when the port is. The resource comes back.
+    pub fn associate<R: Associate<T>>(
+        &self,
+        resource: R,
+        key: usize,
+    ) -> Result<R::Handle, AssociateError<R>> {
+        resource.associate(self, key)
+    }
+
+    /// Posts a packet. It comes out with exactly this key, these bytes and this context, as a
+    /// success; packets of one thread come out in their order.
+    ///
+    /// # Errors
+    /// `Full` at the port's limit, `Closed` after `close`; the packet comes back.
+    pub fn post(&self, key: usize, bytes: u32, context: T) -> Result<(), PostError<T>> {
+        match self.inner.posted.push(Posted { key, bytes, context }) {
+            Ok(()) => {
+                self.inner.crew.wake_one();
+                Ok(())
+            }
+            Err(error) => {
+                let kind = match &error {
+                    PushError::Full(_) => PostErrorKind::Full,
+                    PushError::Closed(_) => PostErrorKind::Closed,
+                };
+                let Posted { key, bytes, context } = error.into_inner();
+                Err(PostError { kind, key, bytes, context })
+            }
+        }
+    }
+
+    /// Takes one packet; waits for it up to `timeout`, for ever without one. The wait is never
+    /// shorter than asked for; a timeout of zero only looks.
+    ///
+    /// The calling thread belongs to this port from now on, until it waits on another or ends:
+    /// while it handles the packet it counts as running.
+    ///
+    /// # Errors
+    /// `TimedOut`; `Closed` when the port is closed and nothing posted before is left.
+    pub fn get(&self, timeout: Option<Duration>) -> Result<Packet<T>, GetError> {
+        let mut packet = None;
+        match self.take_many(1, timeout, None, &mut |p| packet = Some(p)) {
+            Ok(_) => packet.ok_or(GetError::TimedOut),
+            Err(Ended::Closed) => Err(GetError::Closed),
+            Err(Ended::TimedOut | Ended::Stopped) => Err(GetError::TimedOut),
+        }
+    }
+
+    /// Takes up to `max` packets, at least one, whatever their results, and adds them to
+    /// `packets`; says how many. Waits as [`get`](Self::get) does, for the first only.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get). `max` of 0 is a look that takes nothing, and times out.
+    pub fn get_many(
+        &self,
+        packets: &mut Vec<Packet<T>>,
+        max: usize,
+        timeout: Option<Duration>,
+    ) -> Result<usize, GetError> {
+        if max == 0 {
+            return Err(GetError::TimedOut);
+        }
+        match self.take_many(max, timeout, None, &mut |p| packets.push(p)) {
+            Ok(count) => Ok(count),
+            Err(Ended::Closed) => Err(GetError::Closed),
+            Err(Ended::TimedOut | Ended::Stopped) => Err(GetError::TimedOut),
+        }
+    }
+
+    /// Runs `f`, which may block, and lets another thread of the port run meanwhile. When it
+    /// returns there may be one more running for a moment. On a thread that does not run for this
+    /// port it only calls `f`.
+    pub fn blocking<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _place = Membership::of_caller(&self.inner.crew)
+            .filter(|member| member.seat().is_some() && member.set_blocked())
+            .map(|member| {
+                if let Some(seat) = member.seat() {
+                    self.inner.core.backend().flush(seat);
+                }
+                self.inner.crew.give_place_away(&member);
+                GivenPlace { crew: &self.inner.crew, member }
+            });
+        f()
+    }
+
+    /// Closes the port: every waiter and later caller learns of it. Packets posted before are
+    /// still handed out; operations under way are aborted.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    /// True after [`close`](Self::close).
+    pub fn is_closed(&self) -> bool {
+        self.inner.core.is_closed()
+    }
+
+    /// Counters, and what is there now.
+    pub fn stats(&self) -> Stats {
+        let (operations_started, operations_rejected) = self.inner.core.counts();
+        let tally = self.inner.crew.tally();
+        Stats {
+            packets: tally.packets,
+            operations_started,
+            operations_rejected,
+            operations_live: self.inner.core.live(),
+            posted_waiting: self.inner.posted.len(),
+            stolen: tally.stolen,
+            blocked: self.inner.crew.blocked.load(Ordering::Relaxed),
+            threads: tally.threads,
+            threads_active: tally.active,
+            threads_parked: tally.parked,
+        }
+    }
+
+    /// The backend in use, and why it was chosen.
+    pub fn backend(&self) -> &BackendChoice {
+        &self.inner.choice
+    }
+
+    /// The concurrency value: how many threads of the port may run at the same time.
+    pub fn concurrency(&self) -> usize {
+        self.inner.concurrency
+    }
+
+    /// The pool that pooled receives take their buffers from; yours to take from as well.
+    pub fn pool(&self) -> &BufferPool {
+        self.inner.core.pool()
+    }
+
+    pub(super) fn start(
+        core: Arc<Core>,
+        concurrency: usize,
+        choice: BackendChoice,
+        posted_max: usize,
+    ) -> Result<Self, Error> {
+        let crew = Crew::new(Arc::clone(&core), concurrency);
+        let inner = Arc::new(PortInner {
+            core: Arc::clone(&core),
+            crew: Arc::clone(&crew),
+            contexts: Contexts::new(),
+            posted: BoundedQueue::new(posted_max),
+            choice,
+            concurrency,
+            ports: AtomicUsize::new(1),
+        });
+        let weak = Arc::downgrade(&inner);
+        crew.set_has_work(Box::new(move || weak.upgrade().is_some_and(|inner| inner.has_work())));
+        let weak = Arc::downgrade(&crew);
+        core.set_on_ready(Box::new(move || {
+            if let Some(crew) = weak.upgrade() {
+                crew.wake_one();
+            }
+        }));
+        clerk::start(crew)?;
+        Ok(CompletionPort { inner })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<PortInner<T>> {
+        &self.inner
+    }
+
+    pub(super) fn crew(&self) -> &Arc<Crew> {
+        &self.inner.crew
+    }
+
+    /// As `get_many`, and ends when `stop` is set and the crew is woken.
+    pub(super) fn take_many(
+        &self,
+        max: usize,
+        timeout: Option<Duration>,
+        stop: Option<&AtomicBool>,
+        take: &mut dyn FnMut(Packet<T>),
+    ) -> Result<usize, Ended> {
+        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
+        let mut membership = Membership::take(&self.inner.crew, &self.inner.core);
+        let result = self.inner.take_many(&mut membership, max, deadline, stop, take);
+        membership.restore();
+        result
+    }
+}
+
+impl<T: Send + 'static> PortInner<T> {
+    fn take_many(
+        &self,
+        membership: &mut Membership,
+        max: usize,
+        deadline: Option<Instant>,
+        stop: Option<&AtomicBool>,
+        take: &mut dyn FnMut(Packet<T>),
+    ) -> Result<usize, Ended> {
+        let member = Arc::clone(&membership.member);
+        Member::count(&member.beat);
+        self.release_held(membership);
+        let is_stopped = || stop.is_some_and(|s| s.load(Ordering::Acquire));
+        loop {
+            let seat = match member.seat() {
+                Some(seat) => seat,
+                None => {
+                    member.set_activity(Activity::Waiting);
+                    let give_up = || self.core.is_closed() || is_stopped();
+                    match self.crew.seat(&member, deadline, give_up) {
+                        Some(seat) => seat,
+                        None if is_stopped() => return Err(Ended::Stopped),
+                        None if self.core.is_closed() => return self.take_last(membership, take),
+                        None => return Err(Ended::TimedOut),
+                    }
+                }
+            };
+            let mut count = 0;
+            while count < max
+                && let Some(packet) = self.next_packet(membership, seat)
+            {
+                take(packet);
+                count += 1;
+            }
+            if count > 0 {
+                membership.unflushed += count as u32;
+                if membership.unflushed >= UNFLUSHED_MAX {
+                    membership.unflushed = 0;
+                    self.core.backend().flush(seat);
+                }
+                self.crew.begin_running(&member);
+                return Ok(count);
+            }
+            if is_stopped() {
+                return Err(Ended::Stopped);
+            }
+            if self.core.is_closed() {
+                if self.posted.is_finished() {
+                    member.set_activity(Activity::Waiting);
+                    return Err(Ended::Closed);
+                }
+                // A post that was admitted before the close is about to arrive.
+                std::thread::yield_now();
+                continue;
+            }
+            let remaining = match deadline {
+                None => None,
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        if !self.core.backend().has_unsubmitted(seat) {
+                            return self.last_look(membership, seat, take);
+                        }
+                        self.core.backend().flush(seat);
+                        continue;
+                    }
+                    Some(left)
+                }
+            };
+            self.sleep(membership, &member, seat, remaining, &is_stopped);
+        }
+    }
+
+    /// Waits on the lane until there may be something to do.
+    fn sleep(
+        &self,
+        membership: &mut Membership,
+        member: &Arc<Member>,
+        seat: usize,
+        remaining: Option<Duration>,
+        is_stopped: &dyn Fn() -> bool,
+    ) {
+        let backend = self.core.backend();
+        membership.unflushed = 0;
+        member.set_activity(Activity::Waiting);
+        self.crew.idle.announce(member.id);
+        // Only a look: what is there is taken after the name is off the list again, or a waker
+        // might spend its one wake-up on this thread.
+        let has_work = self.has_work()
+            || backend.has_events(seat)
+            || self.core.is_closed()
+            || is_stopped()
+            || member.seat() != Some(seat);
+        if !has_work {
+            backend.wait(seat, remaining);
+        }
+        self.crew.idle.withdraw(member.id);
+    }
+
+    /// The time is over: one look more, for what the wait brought at its very end.
+    fn last_look(
+        &self,
+        membership: &mut Membership,
+        seat: usize,
+        take: &mut dyn FnMut(Packet<T>),
+    ) -> Result<usize, Ended> {
+        // A backend that learns of events only by asking is asked once.
+        self.core.backend().wait(seat, Some(Duration::ZERO));
+        match self.next_packet(membership, seat) {
+            Some(packet) => {
+                take(packet);
+                self.crew.begin_running(&membership.member);
+                Ok(1)
+            }
+            None => {
+                membership.member.set_activity(Activity::Waiting);
+                Err(Ended::TimedOut)
+            }
+        }
+    }
+
+    /// Without a seat, on a closed port: packets posted before the close are handed out all the
+    /// same.
+    fn take_last(
+        &self,
+        membership: &mut Membership,
+        take: &mut dyn FnMut(Packet<T>),
+    ) -> Result<usize, Ended> {
+        loop {
+            if let Some(posted) = self.posted.pop() {
+                Member::count(&membership.member.packets);
+                take(posted.into_packet());
+                return Ok(1);
+            }
+            if self.posted.is_finished() {
+                return Err(Ended::Closed);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// The next packet that this thread may take, without waiting.
+    fn next_packet(&self, membership: &mut Membership, seat: usize) -> Option<Packet<T>> {
+        membership.posted_first = !membership.posted_first;
+        let packet = if membership.posted_first {
+            self.next_posted().or_else(|| self.next_completed(membership, seat))
+        } else {
+            self.next_completed(membership, seat).or_else(|| self.next_posted())
+        };
+        if packet.is_some() {
+            Member::count(&membership.member.packets);
+        }
+        packet
+    }
+
+    fn next_posted(&self) -> Option<Packet<T>> {
+        if self.posted.is_empty() {
+            return None;
+        }
+        self.posted.pop().map(Posted::into_packet)
+    }
+
+    fn next_completed(&self, membership: &mut Membership, seat: usize) -> Option<Packet<T>> {
+        loop {
+            let completion = self
+                .core
+                .next_ready(seat)
+                .or_else(|| self.core.next_completion(seat, seat))
+                .or_else(|| self.steal(membership, seat))?;
+            if let Some(packet) = self.packet_of(membership, completion) {
+                return Some(packet);
+            }
+        }
+    }
+
+    /// Takes what another thread has no time for.
+    fn steal(&self, membership: &Membership, seat: usize) -> Option<Completion> {
+        let lanes = self.concurrency;
+        let completion =
+            (1..lanes).find_map(|i| self.core.steal_completion((seat + i) % lanes, seat))?;
+        Member::count(&membership.member.stolen);
+        Some(completion)
+    }
+
+    /// Adds the context; `None` when the port is gone and has no contexts any more.
+    fn packet_of(&self, membership: &mut Membership, c: Completion) -> Option<Packet<T>> {
+        if c.is_held {
+            membership.held.push(c.operation.0);
+        }
+        let context = if c.more {
+            self.contexts.copy(c.index)
+        } else {
+            let context = self.contexts.take(c.index);
+            self.core.release(c.index);
+            context
+        };
+        Some(Packet {
+            key: c.key,
+            kind: c.kind,
+            operation: Some(c.operation),
+            result: c.result,
+            context: context?,
+            buffers: c.buffers,
+            more: c.more,
+            peer: c.peer,
+            accepted: c.accepted.map(Socket::from_inner),
+        })
+    }
+
+    /// The thread is back: streams whose packets it had taken may go on.
+    fn release_held(&self, membership: &mut Membership) {
+        if membership.held.is_empty() {
+            return;
+        }
+        let serving = membership.member.seat().unwrap_or(self.core.backend().clerk_lane());
+        for token in membership.held.drain(..) {
+            self.core.release_stream(serving, token);
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.posted.is_empty() || self.core.has_ready()
+    }
+
+    fn close(&self) {
+        // Posts are refused first: what was admitted is then handed out before `Closed`.
+        if self.posted.close() {
+            self.core.set_closed();
+            self.core.abort_all();
+            self.crew.wake_all();
+        }
+    }
+}
+
+impl<T> Posted<T> {
+    fn into_packet(self) -> Packet<T> {
+        Packet {
+            key: self.key,
+            kind: OperationKind::Posted,
+            operation: None,
+            result: Ok(self.bytes as usize),
+            context: self.context,
+            buffers: Buffers::None,
+            more: false,
+            peer: None,
+            accepted: None,
+        }
+    }
+}
+
+/// A thread that gave its place away counts as running again when this goes, also by a panic.
+struct GivenPlace<'a> {
+    crew: &'a Crew,
+    member: Arc<Member>,
+}
+
+impl Drop for GivenPlace<'_> {
+    fn drop(&mut self) {
+        self.crew.begin_running(&self.member);
+    }
+}
+
+impl<T: Send + 'static> Clone for CompletionPort<T> {
+    fn clone(&self) -> Self {
+        self.inner.ports.fetch_add(1, Ordering::Relaxed);
+        CompletionPort { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<T: Send + 'static> Drop for CompletionPort<T> {
+    fn drop(&mut self) {
+        if self.inner.ports.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.inner.close();
+            // Contexts may hold handles, and these hold the port: cut the circle.
+            self.inner.contexts.clear();
+            while self.inner.posted.pop().is_some() {}
+            self.inner.crew.is_abandoned.store(true, Ordering::Release);
+            self.inner.crew.is_clerk_asleep.store(false, Ordering::SeqCst);
+            let backend = self.inner.core.backend();
+            backend.wake(backend.clerk_lane());
+        }
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for CompletionPort<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompletionPort")
+            .field("backend", &self.inner.choice)
+            .field("concurrency", &self.inner.concurrency)
+            .field("stats", &self.stats())
+            .finish()
+    }
+}

@@ -1,0 +1,195 @@
+//! Who may run: as many seats as the concurrency value, each with a lane of the backend.
+//!
+//! A seat's *owner* is the thread that sat there first; its *actor* is who sits there now. When an
+//! owner blocks, a parked thread acts in its place; when the owner returns it has its seat back,
+//! since requests that it has handed to the kernel are best served by it.
+
+use super::member::{Member, NO_SEAT};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+#[derive(Default)]
+struct Seat {
+    owner: Option<Arc<Member>>,
+    actor: Option<Arc<Member>>,
+}
+
+/// The seats, behind the crew's lock.
+pub(super) struct Seats {
+    seats: Vec<Seat>,
+    /// Threads that wait for a seat; the last one parked is the first to get one.
+    parked: Vec<Arc<Member>>,
+    /// Every thread of the port, by its number.
+    members: Vec<Option<Arc<Member>>>,
+}
+
+/// How taking a seat went.
+pub(super) enum Taken {
+    Seat {
+        seat: usize,
+        /// Whoever acted there and has to leave.
+        evicted: Option<Arc<Member>>,
+    },
+    /// All seats are taken; the member is parked.
+    Parked,
+}
+
+impl Seats {
+    pub(super) fn new(count: usize) -> Self {
+        let seats = (0..count).map(|_| Seat::default()).collect();
+        Seats { seats, parked: Vec::new(), members: Vec::new() }
+    }
+
+    pub(super) fn enlist(&mut self) -> Arc<Member> {
+        let free = self.members.iter().position(Option::is_none);
+        let id = free.unwrap_or(self.members.len());
+        let member = Arc::new(Member::new(id as u32));
+        match free {
+            Some(id) => self.members[id] = Some(Arc::clone(&member)),
+            None => self.members.push(Some(Arc::clone(&member))),
+        }
+        member
+    }
+
+    pub(super) fn member(&self, id: u32) -> Option<&Arc<Member>> {
+        self.members.get(id as usize)?.as_ref()
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.members.iter().flatten()
+    }
+
+    pub(super) fn parked_len(&self) -> usize {
+        self.parked.len()
+    }
+
+    pub(super) fn parked(&self) -> &[Arc<Member>] {
+        &self.parked
+    }
+
+    /// Who acts in each seat.
+    pub(super) fn actors(&self) -> impl Iterator<Item = Option<&Arc<Member>>> {
+        self.seats.iter().map(|seat| seat.actor.as_ref())
+    }
+
+    /// Seats the member, or parks it.
+    pub(super) fn take(&mut self, member: &Arc<Member>) -> Taken {
+        if let Some(seat) = member.seat() {
+            return Taken::Seat { seat, evicted: None };
+        }
+        self.unpark(member);
+        let is_own = |s: &Seat| s.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member));
+        let own = self.seats.iter().position(is_own);
+        let unowned =
+            || self.seats.iter().position(|s| s.actor.is_none() && s.owner.is_none());
+        let free = || self.seats.iter().position(|s| s.actor.is_none());
+        match own.or_else(unowned).or_else(free) {
+            Some(seat) => {
+                let evicted = self.seats[seat].actor.take();
+                if let Some(evicted) = &evicted {
+                    evicted.seat.store(NO_SEAT, Ordering::Release);
+                }
+                self.sit(seat, member);
+                Taken::Seat { seat, evicted }
+            }
+            None => {
+                self.parked.push(Arc::clone(member));
+                Taken::Parked
+            }
+        }
+    }
+
+    /// The member leaves its seat, keeping it as its own; the thread parked last takes it.
+    pub(super) fn leave(&mut self, member: &Arc<Member>) -> Option<Left> {
+        let seat = member.seat()?;
+        member.seat.store(NO_SEAT, Ordering::Release);
+        self.seats[seat].actor = None;
+        let successor = self.parked.pop();
+        if let Some(successor) = &successor {
+            self.sit(seat, successor);
+        }
+        Some(Left { seat, successor })
+    }
+
+    /// The member's thread ends.
+    pub(super) fn discharge(&mut self, member: &Arc<Member>) -> Option<Left> {
+        self.unpark(member);
+        for seat in &mut self.seats {
+            if seat.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member)) {
+                seat.owner = None;
+            }
+        }
+        self.members[member.id as usize] = None;
+        self.leave(member)
+    }
+
+    /// Takes a member out of the parked ones.
+    pub(super) fn unpark(&mut self, member: &Arc<Member>) {
+        self.parked.retain(|m| !Arc::ptr_eq(m, member));
+    }
+
+    fn sit(&mut self, seat: usize, member: &Arc<Member>) {
+        let place = &mut self.seats[seat];
+        place.actor = Some(Arc::clone(member));
+        place.owner.get_or_insert_with(|| Arc::clone(member));
+        member.seat.store(seat as u32, Ordering::Release);
+    }
+}
+
+/// What a member left behind.
+pub(super) struct Left {
+    pub(super) seat: usize,
+    pub(super) successor: Option<Arc<Member>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seat(taken: Taken) -> Option<usize> {
+        match taken {
+            Taken::Seat { seat, .. } => Some(seat),
+            Taken::Parked => None,
+        }
+    }
+
+    #[test]
+    fn the_thread_parked_last_gets_the_seat_that_becomes_free() {
+        let mut seats = Seats::new(1);
+        let (a, b, c) = (seats.enlist(), seats.enlist(), seats.enlist());
+        assert_eq!(seat(seats.take(&a)), Some(0));
+        assert_eq!(seat(seats.take(&b)), None);
+        assert_eq!(seat(seats.take(&c)), None);
+        let left = seats.leave(&a).expect("it had a seat");
+        assert!(Arc::ptr_eq(&left.successor.expect("two were parked"), &c));
+        assert_eq!(c.seat(), Some(0));
+    }
+
+    #[test]
+    fn an_owner_that_returns_has_its_seat_back_and_the_stand_in_leaves() {
+        let mut seats = Seats::new(1);
+        let (a, b) = (seats.enlist(), seats.enlist());
+        seats.take(&a);
+        seats.take(&b);
+        seats.leave(&a);
+        assert_eq!(b.seat(), Some(0));
+        let Taken::Seat { seat: 0, evicted: Some(evicted) } = seats.take(&a) else {
+            panic!("the owner has its seat")
+        };
+        assert!(Arc::ptr_eq(&evicted, &b));
+        assert_eq!(b.seat(), None);
+        assert_eq!(seat(seats.take(&b)), None);
+    }
+
+    #[test]
+    fn the_seat_of_a_thread_that_ended_has_a_new_owner() {
+        let mut seats = Seats::new(1);
+        let (a, b) = (seats.enlist(), seats.enlist());
+        seats.take(&a);
+        seats.discharge(&a);
+        assert_eq!(seat(seats.take(&b)), Some(0));
+        seats.leave(&b);
+        assert_eq!(seat(seats.take(&b)), Some(0));
+        assert_eq!(seats.members().count(), 1);
+    }
+}

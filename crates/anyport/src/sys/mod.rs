@@ -1,0 +1,270 @@
+//! The seam to the operating system: the only place that knows one.
+//!
+//! Upwards it speaks of *lanes* (where a thread of the port waits), *requests* (one attempt at an
+//! operation, named by a token) and *events* (what became of a request). It knows nothing of
+//! packets, contexts or queues of operations; those are above. A backend is one variant of
+//! [`Backend`]: the calls of this enum are all that a new one has to offer.
+//!
+//! What every backend guarantees:
+//! * A request yields exactly one event with `more == false`, and before it, for streams only, any
+//!   number with `more == true`. Events of one request come in order.
+//! * Memory named by a request is not touched after its last event was taken.
+//! * `issue`, `cancel` and `wake` may be called from any thread, in any state of the lane.
+
+mod choice;
+mod readiness;
+mod unix;
+#[cfg(target_os = "linux")]
+mod uring;
+
+use crate::buf::{BufferPool, PooledBuffer, SizeClass};
+use crate::error::Error;
+use std::time::Duration;
+
+pub use choice::{BackendChoice, BackendKind, available_backends};
+pub(crate) use choice::choose;
+pub(crate) use unix::clock::{ThreadClock, ThreadWatch};
+pub(crate) use unix::code::{error_from_code, error_from_io, is_connect_in_progress};
+pub(crate) use unix::descriptor::Descriptor;
+pub(crate) use unix::message::Message;
+
+/// Names one request: the operation's index, its generation, and nothing else.
+///
+/// The generation is what keeps a late event or cancel from meeting the operation's successor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Token(u64);
+
+/// Generations are 24 bits wide: they share a kernel word of 64 with a 32-bit index and 8 bits
+/// that a backend keeps for itself.
+pub(crate) const GENERATION_MASK: u32 = 0x00ff_ffff;
+
+impl Token {
+    pub(crate) fn new(index: u32, generation: u32) -> Self {
+        Token(u64::from(generation & GENERATION_MASK) << 32 | u64::from(index))
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Token(bits & 0x00ff_ffff_ffff_ffff)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// A piece of memory that a request reads from or writes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Region {
+    pub(crate) ptr: *mut u8,
+    pub(crate) len: usize,
+}
+
+/// One attempt at an operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Request {
+    /// Receive into one region.
+    Receive(Region),
+    /// Receive into the regions of a message, with the sender's address.
+    ReceiveMessage(*mut Message),
+    /// Receive once into a pooled buffer that is chosen when the bytes are there.
+    ReceivePooled(SizeClass),
+    /// As `ReceivePooled`, again and again while the backend can (`more`).
+    ReceiveStream(SizeClass),
+    /// Wait until there is something to receive, and take nothing.
+    Readable,
+    /// Wait until there is room to send.
+    Writable,
+    /// Send what goes without waiting; `WouldBlock` when nothing does.
+    Send(Region),
+    /// As `Send`, gathering the regions of a message, to its address if it has one.
+    SendMessage(*mut Message),
+    /// Accept one connection.
+    Accept,
+    /// Accept connections while the backend can (`more`).
+    AcceptStream,
+    /// Connect to the address of the message.
+    Connect(*mut Message),
+    /// Read from a file at an offset.
+    ReadAt(Region, u64),
+    /// Scatter read from a file at an offset.
+    ReadMessageAt(*mut Message, u64),
+    /// Write to a file at an offset.
+    WriteAt(Region, u64),
+    /// Gather write to a file at an offset.
+    WriteMessageAt(*mut Message, u64),
+}
+
+// SAFETY: a request only names memory; whoever issues it guarantees (see `Backend::issue`) that
+// the memory stays where it is until the last event was taken, whichever thread takes it.
+unsafe impl Send for Request {}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) token: Token,
+    pub(crate) outcome: Outcome,
+    /// The request goes on: further events follow.
+    pub(crate) more: bool,
+}
+
+/// See [`Event`].
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Done, with this many bytes.
+    Bytes(usize),
+    /// Bytes arrived in a pooled buffer; empty at the end of the stream.
+    Pooled(PooledBuffer),
+    /// A connection was accepted.
+    Accepted(socket2::Socket),
+    /// Nothing could be done without waiting.
+    WouldBlock,
+    /// No pooled buffer was to be had; nothing was consumed.
+    NoBuffers,
+    /// The request ended before it was done: cancelled, or its thread is gone, or a signal came.
+    Interrupted,
+    /// The system's error code.
+    Failed(i32),
+}
+
+/// What a backend needs to know when it is made.
+pub(crate) struct BackendOptions {
+    /// Lanes for threads of the port; one more, the clerk's, is made beside them.
+    pub(crate) lanes: usize,
+    pub(crate) submission_entries: u32,
+    pub(crate) completion_entries: u32,
+    pub(crate) pool: BufferPool,
+}
+
+/// The backend in use.
+pub(crate) enum Backend {
+    #[cfg(target_os = "linux")]
+    Uring(uring::Uring),
+    Readiness(readiness::Readiness),
+}
+
+/// Calls the same method on whichever backend is in use.
+macro_rules! dispatch {
+    ($self:ident, $backend:ident => $call:expr) => {
+        match $self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring($backend) => $call,
+            Backend::Readiness($backend) => $call,
+        }
+    };
+}
+
+impl Backend {
+    /// The backend that `kind` names.
+    pub(crate) fn new(kind: BackendKind, options: BackendOptions) -> Result<Self, Error> {
+        match kind {
+            #[cfg(target_os = "linux")]
+            BackendKind::IoUring => Ok(Backend::Uring(uring::Uring::new(options)?)),
+            #[cfg(not(target_os = "linux"))]
+            BackendKind::IoUring => Err(choice::unavailable("io_uring is a facility of Linux")),
+            BackendKind::Readiness => Ok(Backend::Readiness(readiness::Readiness::new(options)?)),
+        }
+    }
+
+    /// The lane of the clerk: the last one.
+    pub(crate) fn clerk_lane(&self) -> usize {
+        dispatch!(self, b => b.clerk_lane())
+    }
+
+    /// Takes a descriptor in, before the first request on it.
+    pub(crate) fn attach(&self, descriptor: &mut Descriptor) -> Result<(), Error> {
+        dispatch!(self, b => b.attach(descriptor))
+    }
+
+    /// Lets a descriptor go. No request on it is under way any more.
+    pub(crate) fn detach(&self, descriptor: &Descriptor) {
+        dispatch!(self, b => b.detach(descriptor))
+    }
+
+    /// Starts an attempt. Never fails: what goes wrong is the request's event.
+    ///
+    /// # Safety
+    /// The memory that `request` names stays valid, and is not accessed by anybody else, and
+    /// `descriptor` stays open, until an event of `token` with `more == false` was taken. `token`
+    /// names no other request that is under way.
+    pub(crate) unsafe fn issue(
+        &self,
+        lane: usize,
+        descriptor: &Descriptor,
+        request: Request,
+        token: Token,
+    ) {
+        // SAFETY: the caller's promise is passed on.
+        dispatch!(self, b => unsafe { b.issue(lane, descriptor, request, token) })
+    }
+
+    /// Asks that `request`, issued on `lane` as `token`, end soon. Its event comes all the same.
+    pub(crate) fn cancel(
+        &self,
+        lane: usize,
+        descriptor: &Descriptor,
+        request: &Request,
+        token: Token,
+    ) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.cancel(lane, request, token),
+            Backend::Readiness(readiness) => readiness.cancel(lane, descriptor, token),
+        }
+    }
+
+    /// The next event of a lane; `None` when there is none now. The caller makes sure that only
+    /// one thread at a time takes events from a lane, so that they stay in order.
+    pub(crate) fn next_event(&self, lane: usize) -> Option<Event> {
+        dispatch!(self, b => b.next_event(lane))
+    }
+
+    /// True when `next_event` would probably find something. Makes no system call.
+    pub(crate) fn has_events(&self, lane: usize) -> bool {
+        dispatch!(self, b => b.has_events(lane))
+    }
+
+    /// Hands to the kernel what was issued on this lane, without waiting.
+    pub(crate) fn flush(&self, lane: usize) {
+        dispatch!(self, b => b.flush(lane))
+    }
+
+    /// True when something was issued on this lane that the kernel has not seen yet.
+    pub(crate) fn has_unsubmitted(&self, lane: usize) -> bool {
+        dispatch!(self, b => b.has_unsubmitted(lane))
+    }
+
+    /// Flushes and waits until the lane has an event, `wake` is called, or the time is over. May
+    /// return early for no reason.
+    pub(crate) fn wait(&self, lane: usize, timeout: Option<Duration>) {
+        dispatch!(self, b => b.wait(lane, timeout))
+    }
+
+    /// Ends the current or else the next `wait` of the lane.
+    pub(crate) fn wake(&self, lane: usize) {
+        dispatch!(self, b => b.wake(lane))
+    }
+
+    /// True when events would go unnoticed because nobody looks for them: a thread that waits
+    /// should be woken so that it does.
+    pub(crate) fn lacks_poller(&self) -> bool {
+        dispatch!(self, b => b.lacks_poller())
+    }
+
+    /// Makes room for pooled receives on this lane; false when the pool is at its bound.
+    pub(crate) fn replenish(&self, lane: usize, class: SizeClass) -> bool {
+        dispatch!(self, b => b.replenish(lane, class))
+    }
+
+    /// From now on the clerk's lane wakes when this lane, which no thread serves, has events.
+    pub(crate) fn watch_orphan(&self, lane: usize) {
+        dispatch!(self, b => b.watch_orphan(lane))
+    }
+}

@@ -1,0 +1,303 @@
+//! The system calls behind the requests on sockets, each without waiting.
+//!
+//! Guarantees that no call waits, whatever mode the user has set the socket to, that an
+//! interrupted call is repeated, and that SIGPIPE is not raised. Called by `Socket` under its
+//! lock.
+
+use super::super::{Message, Outcome, Region, Request};
+use crate::buf::{BufferPool, SizeClass};
+use libc::c_int;
+use socket2::SockRef;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+
+/// What an attempt came to.
+pub(super) enum Attempt {
+    Done(Outcome),
+    /// Nothing could be done: the socket must become ready first.
+    Wait,
+}
+
+/// True for what waits for room to send, false for what waits for something to arrive.
+pub(super) fn is_write_side(request: &Request) -> bool {
+    match request {
+        Request::Send(_)
+        | Request::SendMessage(_)
+        | Request::Connect(_)
+        | Request::Writable
+        | Request::WriteAt(..)
+        | Request::WriteMessageAt(..) => true,
+        Request::Receive(_)
+        | Request::ReceiveMessage(_)
+        | Request::ReceivePooled(_)
+        | Request::ReceiveStream(_)
+        | Request::Readable
+        | Request::Accept
+        | Request::AcceptStream
+        | Request::ReadAt(..)
+        | Request::ReadMessageAt(..) => false,
+    }
+}
+
+/// The first attempt at a request.
+///
+/// # Safety
+/// The memory that the request names is valid and nobody else accesses it; `fd` is open.
+pub(super) unsafe fn start(fd: RawFd, request: &Request, pool: &BufferPool) -> Attempt {
+    match *request {
+        // SAFETY: the caller's promise.
+        Request::Connect(message) => unsafe { connect(fd, message) },
+        // SAFETY: the caller's promise.
+        _ => unsafe { go_on(fd, request, pool) },
+    }
+}
+
+/// A further attempt: the socket has become ready since the last one, or so it seems.
+///
+/// # Safety
+/// As for `start`.
+pub(super) unsafe fn go_on(fd: RawFd, request: &Request, pool: &BufferPool) -> Attempt {
+    match *request {
+        // SAFETY: the caller's promise is passed on, here and below.
+        Request::Receive(region) => unsafe { receive(fd, region) },
+        // SAFETY: see above.
+        Request::ReceiveMessage(message) => unsafe { receive_message(fd, message) },
+        Request::ReceivePooled(class) | Request::ReceiveStream(class) => {
+            receive_pooled(fd, pool, class)
+        }
+        Request::Readable => peek(fd),
+        Request::Writable => writable(fd),
+        // SAFETY: see above.
+        Request::Send(region) => unsafe { send(fd, region) },
+        // SAFETY: see above.
+        Request::SendMessage(message) => unsafe { send_message(fd, message) },
+        Request::Accept | Request::AcceptStream => accept(fd),
+        // SAFETY: see above.
+        Request::Connect(message) => unsafe { check_connect(fd, message) },
+        Request::ReadAt(..)
+        | Request::ReadMessageAt(..)
+        | Request::WriteAt(..)
+        | Request::WriteMessageAt(..) => Attempt::Done(Outcome::Failed(libc::ESPIPE)),
+    }
+}
+
+/// The most bytes for one call: what Linux moves at once; other systems refuse more than `int`.
+pub(super) const TRANSFER_MAX: usize = 0x7fff_f000;
+
+/// Repeats a call until no signal interrupts it; -1 becomes the error.
+pub(super) fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        let result = call();
+        if result >= 0 {
+            return Ok(result as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// The system's number of an error; every error here has one.
+pub(super) fn code_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// Apple's systems have a socket option instead, which is set when the socket is attached.
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: c_int = 0;
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: c_int = libc::MSG_NOSIGNAL;
+
+fn transfer(result: io::Result<usize>) -> Attempt {
+    match result {
+        Ok(bytes) => Attempt::Done(Outcome::Bytes(bytes)),
+        Err(e) => refused(&e),
+    }
+}
+
+fn refused(error: &io::Error) -> Attempt {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Attempt::Wait,
+        _ => failed(error),
+    }
+}
+
+fn failed(error: &io::Error) -> Attempt {
+    Attempt::Done(Outcome::Failed(code_of(error)))
+}
+
+/// # Safety
+/// As for `start`.
+unsafe fn receive(fd: RawFd, region: Region) -> Attempt {
+    let len = region.len.min(TRANSFER_MAX);
+    // SAFETY: the region is valid for writes and ours, by the caller's promise.
+    transfer(uninterrupted(|| unsafe {
+        libc::recv(fd, region.ptr.cast(), len, libc::MSG_DONTWAIT)
+    }))
+}
+
+/// # Safety
+/// As for `start`.
+unsafe fn receive_message(fd: RawFd, message: *mut Message) -> Attempt {
+    // SAFETY: the message is valid and ours, by the caller's promise.
+    let header = unsafe { (*message).header() };
+    // SAFETY: the header points to regions and an address that the same promise covers.
+    transfer(uninterrupted(|| unsafe {
+        libc::recvmsg(fd, header, libc::MSG_DONTWAIT)
+    }))
+}
+
+/// # Safety
+/// As for `start`.
+unsafe fn send(fd: RawFd, region: Region) -> Attempt {
+    let len = region.len.min(TRANSFER_MAX);
+    let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
+    // SAFETY: the region is valid for reads, by the caller's promise.
+    transfer(uninterrupted(|| unsafe {
+        libc::send(fd, region.ptr.cast(), len, flags)
+    }))
+}
+
+/// # Safety
+/// As for `start`.
+unsafe fn send_message(fd: RawFd, message: *mut Message) -> Attempt {
+    // SAFETY: the message is valid and ours, by the caller's promise.
+    let header = unsafe { (*message).header() };
+    let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
+    // SAFETY: the header points to regions and an address that the same promise covers.
+    transfer(uninterrupted(|| unsafe {
+        libc::sendmsg(fd, header, flags)
+    }))
+}
+
+fn receive_pooled(fd: RawFd, pool: &BufferPool, class: SizeClass) -> Attempt {
+    let Some(mut buffer) = pool.take(class) else {
+        // Without a buffer, only a socket that has something (or an end) lacks one.
+        return match peek(fd) {
+            Attempt::Done(Outcome::Bytes(_)) => Attempt::Done(Outcome::NoBuffers),
+            other => other,
+        };
+    };
+    let room = buffer.spare_capacity_mut();
+    let (ptr, len) = (room.as_mut_ptr(), room.len());
+    // SAFETY: pointer and length describe the buffer's room, which is ours.
+    let call = || unsafe { libc::recv(fd, ptr.cast(), len, libc::MSG_DONTWAIT) };
+    match uninterrupted(call) {
+        Ok(bytes) => {
+            // SAFETY: the buffer was empty, and the kernel has written its first `bytes` bytes.
+            unsafe { buffer.set_len(bytes) };
+            Attempt::Done(Outcome::Pooled(buffer))
+        }
+        Err(e) => refused(&e),
+    }
+}
+
+/// Done when there is something to receive, or the end of the stream; takes nothing. An error that
+/// this look takes from the socket is the outcome.
+fn peek(fd: RawFd) -> Attempt {
+    let mut byte = 0u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: one byte of room, as said.
+    match uninterrupted(|| unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) }) {
+        Ok(_) => Attempt::Done(Outcome::Bytes(0)),
+        // A datagram larger than the byte, where that is an error: it is there.
+        Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) => Attempt::Done(Outcome::Bytes(0)),
+        Err(e) => refused(&e),
+    }
+}
+
+/// Asks the system, not the hint: what is known may be from before the last send. The question
+/// also makes the system report the next room as an edge.
+fn writable(fd: RawFd) -> Attempt {
+    match has_room(fd) {
+        Ok(true) => Attempt::Done(Outcome::Bytes(0)),
+        Ok(false) => Attempt::Wait,
+        Err(e) => failed(&e),
+    }
+}
+
+fn has_room(fd: RawFd) -> io::Result<bool> {
+    let mut entry = libc::pollfd {
+        fd,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: one valid entry.
+    let count = uninterrupted(|| unsafe { libc::poll(&mut entry, 1, 0) } as isize)?;
+    Ok(count > 0)
+}
+
+fn accept(fd: RawFd) -> Attempt {
+    // SAFETY: the descriptor is open, by the promise of `start`.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    loop {
+        match SockRef::from(&fd).accept() {
+            Ok((socket, _)) => return Attempt::Done(Outcome::Accepted(socket)),
+            // The connection went away while it waited to be accepted: the next one, please.
+            Err(e)
+                if matches!(
+                    e.raw_os_error(),
+                    Some(libc::ECONNABORTED | libc::EPROTO | libc::EINTR)
+                ) => {}
+            Err(e) => return refused(&e),
+        }
+    }
+}
+
+/// # Safety
+/// As for `start`.
+unsafe fn connect(fd: RawFd, message: *mut Message) -> Attempt {
+    // SAFETY: the caller's promise.
+    match unsafe { call_connect(fd, message) } {
+        Ok(()) => Attempt::Done(Outcome::Bytes(0)),
+        Err(e) => match e.raw_os_error() {
+            // Interrupted: the connect goes on all the same, and must not be repeated.
+            Some(libc::EINPROGRESS | libc::EINTR) => Attempt::Wait,
+            _ => failed(&e),
+        },
+    }
+}
+
+/// What became of a connect. A socket that is not connected reports room and hang-up when it is
+/// registered, so an edge alone proves nothing.
+///
+/// # Safety
+/// As for `start`.
+unsafe fn check_connect(fd: RawFd, message: *mut Message) -> Attempt {
+    match has_room(fd) {
+        Ok(true) => {}
+        Ok(false) => return Attempt::Wait,
+        Err(e) => return failed(&e),
+    }
+    // SAFETY: the descriptor is open, by the promise of `start`.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let socket = SockRef::from(&borrowed);
+    match socket.take_error() {
+        Ok(None) => {}
+        Ok(Some(e)) | Err(e) => return failed(&e),
+    }
+    if let Err(e) = socket.peer_addr() {
+        // Over without a peer and without an error: somebody else has asked for the error.
+        return failed(&e);
+    }
+    // Linux takes note of the end only in a second call; without it, a later connect of the user
+    // would succeed instead of being told that the socket is connected.
+    // SAFETY: the caller's promise.
+    match unsafe { call_connect(fd, message) } {
+        Err(e) if e.raw_os_error() != Some(libc::EISCONN) => failed(&e),
+        _ => Attempt::Done(Outcome::Bytes(0)),
+    }
+}
+
+/// # Safety
+/// As for `start`.
+unsafe fn call_connect(fd: RawFd, message: *mut Message) -> io::Result<()> {
+    // SAFETY: the message is valid and ours, by the caller's promise.
+    let (address, length) = unsafe { (*message).address() };
+    // SAFETY: pointer and length describe the address inside the message.
+    match unsafe { libc::connect(fd, address, length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

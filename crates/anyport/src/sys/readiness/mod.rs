@@ -1,0 +1,261 @@
+//! The readiness backend: try the call, else wait until the socket is ready (epoll, kqueue, event
+//! ports, by the `polling` crate); files on a few threads.
+//!
+//! One poller serves all lanes. Whichever lane finds nothing to do polls; the others park, and
+//! events are taken from one queue by any lane. Nothing here wakes up by itself: a port without
+//! events sleeps without a time limit. Called by the seam in `sys`.
+
+mod attempt;
+mod files;
+mod ready;
+mod registration;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use super::{BackendOptions, Descriptor, Event, Outcome, Request, Token, error_from_io};
+use crate::buf::{BufferPool, SizeClass};
+use crate::error::{Error, ErrorKind};
+use files::FileThreads;
+use polling::{Events, PollMode, Poller};
+use ready::{Place, Ready, locked};
+use registration::Socket;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use table::SocketTable;
+
+pub(crate) use registration::Registration;
+
+/// The backend. See [`super::Backend`] for what its methods promise.
+pub(crate) struct Readiness {
+    /// Before `ready`: dropping it waits for the file threads.
+    files: FileThreads,
+    ready: Arc<Ready>,
+    sockets: Mutex<SocketTable>,
+    /// What a poll found. Locked only by who has the poller's part.
+    poll: Mutex<Poll>,
+    /// Events taken since the last look at the sockets.
+    taken: AtomicUsize,
+    pool: BufferPool,
+    uses_edges: bool,
+}
+
+impl Readiness {
+    pub(super) fn new(options: BackendOptions) -> Result<Self, Error> {
+        let poller = Poller::new().map_err(|e| error_from_io(&e, "make a poller"))?;
+        let uses_edges = poller.supports_edge();
+        Ok(Self::with_poller(poller, uses_edges, options))
+    }
+
+    fn with_poller(poller: Poller, uses_edges: bool, options: BackendOptions) -> Self {
+        let ready = Arc::new(Ready::new(poller, options.lanes));
+        Readiness {
+            files: FileThreads::new(Arc::clone(&ready)),
+            ready,
+            sockets: Mutex::default(),
+            poll: Mutex::new(Poll {
+                events: Events::with_capacity(POLLED_MAX),
+                sockets: Vec::new(),
+                found: Vec::new(),
+            }),
+            taken: AtomicUsize::new(0),
+            pool: options.pool,
+            uses_edges,
+        }
+    }
+
+    pub(super) fn clerk_lane(&self) -> usize {
+        self.ready.clerk_lane()
+    }
+
+    pub(super) fn attach(&self, descriptor: &mut Descriptor) -> Result<(), Error> {
+        const ACTION: &str = "associate a socket";
+        if !descriptor.is_socket() {
+            return Ok(());
+        }
+        let fd = descriptor.raw();
+        set_nonblocking(fd).map_err(|e| error_from_io(&e, ACTION))?;
+        #[cfg(target_vendor = "apple")]
+        descriptor
+            .socket()
+            .set_nosigpipe(true)
+            .map_err(|e| error_from_io(&e, ACTION))?;
+        let socket = locked(&self.sockets)
+            .insert(|key| Socket::new(fd, key, self.uses_edges))
+            .ok_or(Error::new(ErrorKind::Limit, ACTION))?;
+        let (interest, mode) = match self.uses_edges {
+            true => (polling::Event::all(socket.key()), PollMode::Edge),
+            false => (polling::Event::none(socket.key()), PollMode::Oneshot),
+        };
+        // SAFETY: the descriptor is open, and is detached, which deletes it from the poller,
+        // before it closes.
+        if let Err(e) = unsafe { self.ready.poller.add_with_mode(fd, interest, mode) } {
+            locked(&self.sockets).remove(socket.key());
+            return Err(error_from_io(&e, ACTION));
+        }
+        descriptor.registration = Some(Registration { socket });
+        Ok(())
+    }
+
+    pub(super) fn detach(&self, descriptor: &Descriptor) {
+        let Some(Registration { socket }) = &descriptor.registration else {
+            return;
+        };
+        locked(&self.sockets).remove(socket.key());
+        socket.detach();
+        if let Err(e) = self.ready.poller.delete(descriptor) {
+            log::error!("cannot take a socket out of the poller: {e}");
+        }
+    }
+
+    /// # Safety
+    /// As for `Backend::issue`.
+    pub(super) unsafe fn issue(
+        &self,
+        _lane: usize,
+        descriptor: &Descriptor,
+        request: Request,
+        token: Token,
+    ) {
+        let Some(Registration { socket }) = &descriptor.registration else {
+            // SAFETY: the caller's promise is passed on.
+            return unsafe { self.files.start(descriptor.raw(), request, token) };
+        };
+        // SAFETY: the caller's promise is passed on.
+        let events = unsafe { socket.issue(&self.ready.poller, &self.pool, request, token) };
+        events
+            .into_iter()
+            .flatten()
+            .for_each(|event| self.ready.push(event));
+    }
+
+    pub(super) fn cancel(&self, _lane: usize, descriptor: &Descriptor, token: Token) {
+        let is_cancelled = match &descriptor.registration {
+            Some(Registration { socket }) => socket.cancel(token),
+            None => self.files.cancel(token),
+        };
+        if is_cancelled {
+            self.ready.push(Event {
+                token,
+                outcome: Outcome::Interrupted,
+                more: false,
+            });
+        }
+    }
+
+    pub(super) fn next_event(&self, _lane: usize) -> Option<Event> {
+        let event = self.ready.pop()?;
+        // A few busy sockets whose requests succeed at once could keep the queue filled for ever,
+        // so that nobody waits and nobody polls for the others.
+        if self.taken.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == LOOK_EVERY - 1
+            && self.ready.begin_look()
+        {
+            self.poll(Some(Duration::ZERO), || {});
+            self.ready.end_look();
+        }
+        Some(event)
+    }
+
+    pub(super) fn has_events(&self, _lane: usize) -> bool {
+        self.ready.has_events()
+    }
+
+    pub(super) fn flush(&self, _lane: usize) {}
+
+    pub(super) fn has_unsubmitted(&self, _lane: usize) -> bool {
+        false
+    }
+
+    pub(super) fn wait(&self, lane: usize, timeout: Option<Duration>) {
+        let ready = &*self.ready;
+        if ready.has_events() {
+            return;
+        }
+        if lane == ready.clerk_lane() {
+            return ready.park(lane, timeout);
+        }
+        let place = ready.enter(lane);
+        // Looked at again after `enter`: from there on a push wakes this lane.
+        if !ready.has_events() {
+            match place {
+                Place::Parks => ready.park(lane, timeout),
+                Place::Polls if ready.begin_poll(lane) => {
+                    self.poll(timeout, || ready.end_poll(lane));
+                }
+                Place::Polls => {}
+            }
+        }
+        ready.leave(lane, place);
+    }
+
+    pub(super) fn wake(&self, lane: usize) {
+        self.ready.wake(lane);
+    }
+
+    pub(super) fn lacks_poller(&self) -> bool {
+        self.ready.lacks_poller()
+    }
+
+    pub(super) fn replenish(&self, _lane: usize, class: SizeClass) -> bool {
+        self.pool.take(class).is_some()
+    }
+
+    pub(super) fn watch_orphan(&self, _lane: usize) {}
+
+    /// Waits for sockets to become ready and lets their requests go on. The caller has the
+    /// poller's part.
+    fn poll(&self, timeout: Option<Duration>, after_wait: impl FnOnce()) {
+        let mut poll = locked(&self.poll);
+        let Poll {
+            events,
+            sockets,
+            found,
+        } = &mut *poll;
+        events.clear();
+        let result = self.ready.poller.wait(events, timeout);
+        after_wait();
+        if let Err(e) = result {
+            log::error!("cannot wait for sockets: {e}");
+            return;
+        }
+        let table = locked(&self.sockets);
+        // A key that names nothing any more belonged to a socket that was detached meanwhile.
+        sockets.extend(events.iter().filter_map(|event| {
+            let socket = table.get(event.key)?;
+            Some((Arc::clone(socket), event.readable, event.writable))
+        }));
+        drop(table);
+        for (socket, is_readable, is_writable) in sockets.drain(..) {
+            let is_ready = (is_readable, is_writable);
+            socket.resume(&self.ready.poller, &self.pool, is_ready, found);
+        }
+        self.ready.push_own(found);
+    }
+}
+
+/// Sockets that one poll brings: a bound on the time for which other lanes find nothing.
+const POLLED_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+/// Events taken between two looks at the sockets while the queue never runs dry.
+const LOOK_EVERY: usize = 64;
+
+struct Poll {
+    events: Events,
+    /// Kept for their room: no allocation in a warm poll.
+    sockets: Vec<(Arc<Socket>, bool, bool)>,
+    found: Vec<Event>,
+}
+
+/// One call instead of the two of `fcntl`.
+fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+    let mut is_nonblocking: libc::c_int = 1;
+    // SAFETY: FIONBIO reads one int behind the pointer.
+    match unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut is_nonblocking) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}

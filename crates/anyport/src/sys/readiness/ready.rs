@@ -1,0 +1,384 @@
+//! Events that wait to be taken, and the lanes that sleep meanwhile.
+//!
+//! Guarantees that an event pushed while a lane of the port sleeps wakes one, that a wake-up given
+//! before a sleep ends that sleep, and that at most one lane at a time polls. Called by
+//! `Readiness` for the lanes and by the file threads for what they finish.
+
+use super::super::Event;
+use polling::Poller;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The queue of events and the sleepers' lists.
+pub(super) struct Ready {
+    pub(super) poller: Poller,
+    events: Mutex<VecDeque<Event>>,
+    /// Length of `events`, written under its lock, so that looking takes none.
+    event_count: AtomicUsize,
+    sleepers: Mutex<Sleepers>,
+    /// `Sleepers::summary`, changed under its lock and only by read-modify-write.
+    ///
+    /// This word is what makes the handshake safe. Who pushes: writes `event_count`, then does an
+    /// RMW here. Who goes to sleep: is added here by an RMW, then reads `event_count`. RMWs of one
+    /// word have one order, and the later one sees what was written before the earlier one. If the
+    /// pusher's comes later it sees the sleeper and wakes it; if the sleeper's comes later it sees
+    /// the event and does not sleep.
+    summary: AtomicUsize,
+    lanes: Box<[Lane]>,
+}
+
+/// How a lane may sleep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// It is the one that polls.
+    Polls,
+    /// Another lane polls; this one parks.
+    Parks,
+}
+
+impl Ready {
+    /// For `lanes` lanes of the port and, beside them, the clerk's.
+    pub(super) fn new(poller: Poller, lanes: usize) -> Self {
+        Ready {
+            poller,
+            events: Mutex::default(),
+            event_count: AtomicUsize::new(0),
+            sleepers: Mutex::default(),
+            summary: AtomicUsize::new(0),
+            lanes: (0..=lanes).map(|_| Lane::default()).collect(),
+        }
+    }
+
+    /// The lane that never polls and is never woken for an event.
+    pub(super) fn clerk_lane(&self) -> usize {
+        self.lanes.len() - 1
+    }
+
+    /// Adds an event and wakes a lane for it if one sleeps.
+    pub(super) fn push(&self, event: Event) {
+        let mut events = locked(&self.events);
+        events.push_back(event);
+        self.event_count.store(events.len(), Ordering::Relaxed);
+        drop(events);
+        if self.summary.fetch_add(0, Ordering::AcqRel) >= ONE_SLEEPER {
+            self.wake_newest();
+        }
+    }
+
+    /// Adds events that the calling lane is about to take itself: nobody is woken.
+    pub(super) fn push_own(&self, found: &mut Vec<Event>) {
+        if found.is_empty() {
+            return;
+        }
+        let mut events = locked(&self.events);
+        events.extend(found.drain(..));
+        self.event_count.store(events.len(), Ordering::Relaxed);
+    }
+
+    /// Takes the oldest event.
+    pub(super) fn pop(&self) -> Option<Event> {
+        if !self.has_events() {
+            return None;
+        }
+        let mut events = locked(&self.events);
+        let event = events.pop_front();
+        self.event_count.store(events.len(), Ordering::Relaxed);
+        event
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        self.event_count.load(Ordering::Relaxed) != 0
+    }
+
+    /// Lists the lane as a sleeper. It must then look for events once more, and `leave` after.
+    pub(super) fn enter(&self, lane: usize) -> Place {
+        let mut sleepers = locked(&self.sleepers);
+        let place = if sleepers.has_poller {
+            sleepers.parked.push(lane);
+            Place::Parks
+        } else {
+            sleepers.has_poller = true;
+            sleepers.polling = Some(lane);
+            Place::Polls
+        };
+        self.publish(&sleepers);
+        place
+    }
+
+    /// Takes the lane off the list, if whoever wakes it has not done so already.
+    pub(super) fn leave(&self, lane: usize, place: Place) {
+        let mut sleepers = locked(&self.sleepers);
+        match place {
+            Place::Polls => {
+                sleepers.has_poller = false;
+                sleepers.polling = None;
+            }
+            Place::Parks => sleepers.parked.retain(|&parked| parked != lane),
+        }
+        self.publish(&sleepers);
+    }
+
+    /// Takes the poller's part for a look without waiting; false when a lane has it.
+    pub(super) fn begin_look(&self) -> bool {
+        let mut sleepers = locked(&self.sleepers);
+        if sleepers.has_poller {
+            return false;
+        }
+        sleepers.has_poller = true;
+        self.publish(&sleepers);
+        true
+    }
+
+    /// Gives the poller's part back. A lane that parked meanwhile is woken to take it: the caller
+    /// goes on to run a handler, and nobody would poll.
+    pub(super) fn end_look(&self) {
+        let mut sleepers = locked(&self.sleepers);
+        sleepers.has_poller = false;
+        self.publish(&sleepers);
+        drop(sleepers);
+        if self.lacks_poller() {
+            self.wake_newest();
+        }
+    }
+
+    /// True when lanes are parked and none polls.
+    pub(super) fn lacks_poller(&self) -> bool {
+        let summary = self.summary.load(Ordering::Acquire);
+        summary & HAS_POLLER == 0 && summary >= ONE_SLEEPER
+    }
+
+    /// Ends the current or else the next sleep of the lane.
+    pub(super) fn wake(&self, lane: usize) {
+        let this = &self.lanes[lane];
+        let mut state = locked(&this.state);
+        if std::mem::replace(&mut state.is_woken, true) {
+            return;
+        }
+        match state.sleep {
+            Sleep::None => {}
+            Sleep::Parked => this.unparked.notify_one(),
+            Sleep::Polling => {
+                drop(state);
+                if let Err(e) = self.poller.notify() {
+                    log::error!("cannot wake the thread that polls: {e}");
+                }
+            }
+        }
+    }
+
+    /// Parks until a wake-up or the end of the time.
+    pub(super) fn park(&self, lane: usize, timeout: Option<Duration>) {
+        let this = &self.lanes[lane];
+        let mut state = locked(&this.state);
+        state.sleep = Sleep::Parked;
+        let must_wait = |state: &mut LaneState| !state.is_woken;
+        let mut state = match timeout {
+            None => this
+                .unparked
+                .wait_while(state, must_wait)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => {
+                this.unparked
+                    .wait_timeout_while(state, timeout, must_wait)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        };
+        state.sleep = Sleep::None;
+        state.is_woken = false;
+    }
+
+    /// From here on a wake-up of the lane notifies the poller; false when one was given before.
+    pub(super) fn begin_poll(&self, lane: usize) -> bool {
+        let mut state = locked(&self.lanes[lane].state);
+        if std::mem::take(&mut state.is_woken) {
+            return false;
+        }
+        state.sleep = Sleep::Polling;
+        true
+    }
+
+    /// The lane has come back from the poller; a wake-up that it was given has done its work.
+    pub(super) fn end_poll(&self, lane: usize) {
+        let mut state = locked(&self.lanes[lane].state);
+        state.sleep = Sleep::None;
+        state.is_woken = false;
+    }
+
+    /// Wakes the lane that parked last, or else the one that polls.
+    fn wake_newest(&self) {
+        let mut sleepers = locked(&self.sleepers);
+        let newest = sleepers.parked.pop().or_else(|| sleepers.polling.take());
+        self.publish(&sleepers);
+        drop(sleepers);
+        if let Some(lane) = newest {
+            self.wake(lane);
+        }
+    }
+
+    fn publish(&self, sleepers: &Sleepers) {
+        self.summary.swap(sleepers.summary(), Ordering::AcqRel);
+    }
+}
+
+/// Takes a lock whose holder may have panicked: every critical section here leaves the data whole
+/// at each step.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bit of `Ready::summary`: a lane has the poller's part.
+const HAS_POLLER: usize = 1;
+/// The other bits of `Ready::summary` count the lanes that can be woken.
+const ONE_SLEEPER: usize = 2;
+
+/// Lanes that sleep and that nobody has set out to wake yet. Without the clerk's.
+#[derive(Default)]
+struct Sleepers {
+    /// The last one parked last.
+    parked: Vec<usize>,
+    polling: Option<usize>,
+    /// A lane polls, or works off what the poll found.
+    has_poller: bool,
+}
+
+impl Sleepers {
+    fn summary(&self) -> usize {
+        let count = self.parked.len() + usize::from(self.polling.is_some());
+        count * ONE_SLEEPER + if self.has_poller { HAS_POLLER } else { 0 }
+    }
+}
+
+/// Where one thread sleeps.
+#[derive(Default)]
+struct Lane {
+    state: Mutex<LaneState>,
+    unparked: Condvar,
+}
+
+#[derive(Default)]
+struct LaneState {
+    is_woken: bool,
+    sleep: Sleep,
+}
+
+#[derive(Default)]
+enum Sleep {
+    #[default]
+    None,
+    Parked,
+    Polling,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Event, Outcome, Token};
+    use super::*;
+    use std::sync::Arc;
+
+    fn ready(lanes: usize) -> Ready {
+        Ready::new(Poller::new().expect("a poller"), lanes)
+    }
+
+    fn event(index: u32) -> Event {
+        Event {
+            token: Token::new(index, 1),
+            outcome: Outcome::Interrupted,
+            more: false,
+        }
+    }
+
+    #[test]
+    fn events_come_out_in_the_order_in_which_they_went_in() {
+        let ready = ready(1);
+        ready.push(event(1));
+        ready.push_own(&mut vec![event(2), event(3)]);
+        let order: Vec<u32> = std::iter::from_fn(|| ready.pop())
+            .map(|e| e.token.index())
+            .collect();
+        assert_eq!(order, [1, 2, 3]);
+        assert!(!ready.has_events());
+    }
+
+    #[test]
+    fn a_wake_up_before_the_sleep_ends_the_sleep_and_is_used_up() {
+        let ready = ready(1);
+        ready.wake(0);
+        ready.park(0, None);
+        ready.wake(0);
+        assert!(!ready.begin_poll(0));
+        assert!(ready.begin_poll(0));
+    }
+
+    #[test]
+    fn one_lane_polls_and_the_others_park() {
+        let ready = ready(3);
+        assert_eq!(ready.enter(0), Place::Polls);
+        assert_eq!(ready.enter(1), Place::Parks);
+        assert!(!ready.lacks_poller());
+        ready.leave(0, Place::Polls);
+        assert!(ready.lacks_poller());
+        assert_eq!(ready.enter(2), Place::Polls);
+        assert!(!ready.lacks_poller());
+        assert!(!ready.begin_look());
+    }
+
+    #[test]
+    fn an_event_wakes_the_lane_that_parked_last_and_the_one_that_polls_last() {
+        let ready = ready(3);
+        ready.enter(0);
+        ready.enter(1);
+        ready.enter(2);
+        for woken in [2, 1, 0] {
+            ready.push(event(9));
+            assert!(locked(&ready.lanes[woken].state).is_woken);
+        }
+        ready.push(event(9));
+        assert!(
+            !locked(&ready.lanes[3].state).is_woken,
+            "the clerk does not wait for events"
+        );
+    }
+
+    #[test]
+    fn a_lane_that_parked_during_a_look_is_woken_to_poll() {
+        let ready = ready(2);
+        assert!(ready.begin_look());
+        assert_eq!(ready.enter(1), Place::Parks);
+        ready.end_look();
+        assert!(locked(&ready.lanes[1].state).is_woken);
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_looking_and_sleeping() {
+        const EVENTS: u32 = 20_000;
+        let ready = Arc::new(ready(2));
+        // Holds the poller's part, so that the lane under test parks.
+        assert!(ready.begin_look());
+        let taker = std::thread::spawn({
+            let ready = Arc::clone(&ready);
+            move || {
+                let mut taken = 0;
+                while taken < EVENTS {
+                    while ready.pop().is_some() {
+                        taken += 1;
+                    }
+                    if taken == EVENTS {
+                        break;
+                    }
+                    let place = ready.enter(0);
+                    if !ready.has_events() {
+                        ready.park(0, None);
+                    }
+                    ready.leave(0, place);
+                }
+            }
+        });
+        for index in 0..EVENTS {
+            ready.push(event(index));
+        }
+        taker.join().expect("takes every event");
+    }
+}

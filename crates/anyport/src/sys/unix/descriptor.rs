@@ -1,0 +1,157 @@
+//! An open socket or file as the backends see it. Closed when dropped; the layer above keeps it
+//! until no request on it is under way.
+
+use super::code::error_from_io;
+use crate::error::{Error, ErrorKind};
+use crate::sys::readiness::Registration;
+use socket2::{SockRef, Socket};
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// A descriptor with what its backend keeps about it.
+pub(crate) struct Descriptor {
+    fd: ManuallyDrop<OwnedFd>,
+    is_socket: bool,
+    is_given_away: bool,
+    /// Of the readiness backend; absent for files and for other backends.
+    pub(in crate::sys) registration: Option<Registration>,
+}
+
+impl Descriptor {
+    /// Takes a socket in.
+    ///
+    /// # Errors
+    /// `InvalidHandle` when the number names nothing open, `InvalidInput` when it names something
+    /// that is not a socket.
+    pub(crate) fn from_socket(socket: Socket) -> Result<Self, (Error, Socket)> {
+        const ACTION: &str = "associate a socket";
+        match socket.r#type() {
+            Ok(_) => Ok(Self::new(socket.into(), true)),
+            Err(e) => Err((error_from_io(&e, ACTION), socket)),
+        }
+    }
+
+    /// Takes a file in.
+    ///
+    /// # Errors
+    /// `InvalidHandle` when the number names nothing open, `InvalidInput` for what has no offsets
+    /// to read at: a directory, a pipe, a terminal, a socket.
+    pub(crate) fn from_file(file: File) -> Result<Self, (Error, File)> {
+        const ACTION: &str = "associate a file";
+        match file.metadata() {
+            Ok(data) if is_seekable(&data) => Ok(Self::new(file.into(), false)),
+            Ok(_) => {
+                let error = Error::new(ErrorKind::InvalidInput, ACTION)
+                    .with_detail("only regular files and block devices have offsets");
+                Err((error, file))
+            }
+            Err(e) => Err((error_from_io(&e, ACTION), file)),
+        }
+    }
+
+    fn new(fd: OwnedFd, is_socket: bool) -> Self {
+        let fd = ManuallyDrop::new(fd);
+        Descriptor { fd, is_socket, is_given_away: false, registration: None }
+    }
+
+    pub(crate) fn is_socket(&self) -> bool {
+        self.is_socket
+    }
+
+    pub(in crate::sys) fn raw(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// For options and addresses.
+    pub(crate) fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&*self.fd)
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.socket().shutdown(how)
+    }
+
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.socket().peer_addr().ok()?.as_socket()
+    }
+
+    /// Takes the socket's pending error, as a finished connect leaves it.
+    pub(crate) fn take_error(&self) -> Option<i32> {
+        self.socket().take_error().ok().flatten().and_then(|e| e.raw_os_error())
+    }
+
+    /// True when what looks like the end of the stream is a reset whose error another call took.
+    ///
+    /// An orderly end leaves the socket in CLOSE-WAIT as long as this side has not shut down; a
+    /// reset leaves it in CLOSE (Linux, net/ipv4/tcp_input.c, `tcp_reset`). Elsewhere false.
+    pub(crate) fn was_reset(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            const TCP_CLOSE: u8 = 7;
+            // SAFETY: all-zero bytes are a valid tcp_info.
+            let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+            let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+            // SAFETY: pointer and length describe `info`, which outlives the call.
+            let result = unsafe {
+                libc::getsockopt(
+                    self.raw(),
+                    libc::IPPROTO_TCP,
+                    libc::TCP_INFO,
+                    (&raw mut info).cast(),
+                    &mut length,
+                )
+            };
+            result == 0 && info.tcpi_state == TCP_CLOSE
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            false
+        }
+    }
+
+    /// The number that the system gives an open socket, the same for all its duplicates; `None`
+    /// where it gives none.
+    pub(crate) fn object_number(&self) -> Option<u64> {
+        // SAFETY: all-zero bytes are a valid stat.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: `stat` is writable and the descriptor is open.
+        let result = unsafe { libc::fstat(self.raw(), &mut stat) };
+        // Systems that number no sockets say 0.
+        (result == 0 && stat.st_ino != 0).then_some(stat.st_ino)
+    }
+
+    /// A second descriptor of the same open object.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+
+    /// Gives the descriptor away instead of closing it.
+    pub(crate) fn into_fd(mut self) -> OwnedFd {
+        self.is_given_away = true;
+        // SAFETY: `is_given_away` keeps `drop` from closing the descriptor a second time.
+        unsafe { ManuallyDrop::take(&mut self.fd) }
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        if !self.is_given_away {
+            // SAFETY: nobody has taken the descriptor: only `into_fd` does, and says so.
+            unsafe { ManuallyDrop::drop(&mut self.fd) };
+        }
+    }
+}
+
+fn is_seekable(data: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    data.file_type().is_file() || data.file_type().is_block_device()
+}

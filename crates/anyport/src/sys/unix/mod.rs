@@ -1,0 +1,6 @@
+//! What the Unix backends share: descriptors, scatter/gather messages, error codes, thread clocks.
+
+pub(super) mod clock;
+pub(super) mod code;
+pub(super) mod descriptor;
+pub(super) mod message;

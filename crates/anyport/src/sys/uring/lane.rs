@@ -1,0 +1,349 @@
+//! One ring: its submission queue behind one lock, its completion queue and provided buffers
+//! behind another.
+//!
+//! Both locks are held for a few instructions only; neither is ever held across a system call
+//! that waits. The kernel itself orders concurrent calls on one ring.
+
+use super::provided::Groups;
+use super::translate::{self, Sort};
+use crate::buf::{BufferPool, SizeClass};
+use crate::error::Error;
+use crate::sys::{Event, Outcome, Token, error_from_io};
+use io_uring::{IoUring, cqueue, squeue, types};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A ring and what belongs to it.
+pub(super) struct Lane {
+    ring: IoUring,
+    /// Entries that found the submission queue full; the lock guards the queue as well.
+    overflow: Mutex<VecDeque<squeue::Entry>>,
+    /// The lock guards the completion queue as well.
+    groups: Mutex<Groups>,
+    /// Something was pushed since the last flush began.
+    is_dirty: AtomicBool,
+    /// `wake` was called and no `wait` has returned since.
+    is_notified: AtomicBool,
+    /// Threads in `wait`: one, or two for the moment in which a lane changes hands.
+    waiters: AtomicU32,
+    /// The clerk's ring polls this one, because no thread serves it.
+    is_orphan_watched: AtomicBool,
+    doorbell: Option<Doorbell>,
+}
+
+impl Lane {
+    pub(super) fn new(
+        submission_entries: u32,
+        completion_entries: u32,
+        doorbell: Option<Doorbell>,
+        provided_bytes_max: usize,
+    ) -> Result<Self, Error> {
+        let ring = IoUring::builder()
+            .setup_cqsize(completion_entries)
+            .setup_clamp()
+            // An entry that the kernel refuses must not keep those behind it from being seen.
+            .setup_submit_all()
+            .build(submission_entries)
+            .map_err(|e| error_from_io(&e, "create an io_uring"))?;
+        Ok(Lane {
+            ring,
+            overflow: Mutex::new(VecDeque::new()),
+            groups: Mutex::new(Groups::new(provided_bytes_max)),
+            is_dirty: AtomicBool::new(false),
+            is_notified: AtomicBool::new(false),
+            waiters: AtomicU32::new(0),
+            is_orphan_watched: AtomicBool::new(false),
+            doorbell,
+        })
+    }
+
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    pub(super) fn has_doorbell(&self) -> bool {
+        self.doorbell.is_some()
+    }
+
+    /// Sets whether the clerk watches this lane; true when that is a change.
+    pub(super) fn set_orphan_watched(&self, is_watched: bool) -> bool {
+        self.is_orphan_watched.swap(is_watched, Ordering::AcqRel) != is_watched
+    }
+
+    /// Queues an entry for the next flush. Never fails and never loses one: what the ring has no
+    /// room for waits in memory, in order.
+    ///
+    /// # Safety
+    /// What the entry names stays valid until its last completion was taken.
+    pub(super) unsafe fn push(&self, entry: squeue::Entry) {
+        {
+            let mut overflow = lock(&self.overflow);
+            if !overflow.is_empty() || !self.push_locked(&entry) {
+                overflow.push_back(entry);
+            }
+        }
+        self.is_dirty.store(true, Ordering::Release);
+        // The clerk alone submits to its ring; others only tell it that there is something.
+        if let Some(doorbell) = &self.doorbell {
+            doorbell.ring();
+        }
+    }
+
+    pub(super) fn has_unsubmitted(&self) -> bool {
+        self.is_dirty.load(Ordering::Acquire)
+    }
+
+    /// Hands everything that was pushed to the kernel.
+    pub(super) fn flush(&self) {
+        while self.is_dirty.swap(false, Ordering::AcqRel) {
+            let is_all_queued = self.refill_submission();
+            match self.ring.submit() {
+                Ok(_) if is_all_queued => return,
+                // Room was made: move what waits in memory.
+                Ok(_) => self.is_dirty.store(true, Ordering::Release),
+                Err(e) => {
+                    self.is_dirty.store(true, Ordering::Release);
+                    // EINTR: at once again. EBUSY and EAGAIN: the completion queue is full or
+                    // memory is short; events must be taken first, so leave it for later.
+                    if e.raw_os_error() != Some(libc::EINTR) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next event; the answers to internal entries are consumed on the way.
+    /// `on_orphan` is told the number of a lane without a thread that has events.
+    pub(super) fn next_event(
+        &self,
+        pool: &BufferPool,
+        on_orphan: impl Fn(usize),
+    ) -> Option<Event> {
+        loop {
+            let mut groups = lock(&self.groups);
+            let completion = match self.next_completion() {
+                Some(completion) => completion,
+                None if self.is_overflown() => {
+                    // The kernel holds completions back that found the queue full: ask for them.
+                    drop(groups);
+                    self.fetch_overflown();
+                    groups = lock(&self.groups);
+                    self.next_completion()?
+                }
+                None => return None,
+            };
+            let (word, result, flags) =
+                (completion.user_data(), completion.result(), completion.flags());
+            let outcome = match Sort::of(word) {
+                Sort::Cancel => continue,
+                Sort::Wake => {
+                    drop(groups);
+                    // Whoever takes another lane's wake-up must not swallow it.
+                    if self.waiters.load(Ordering::SeqCst) > 0 {
+                        self.push_wake();
+                        return None;
+                    }
+                    continue;
+                }
+                Sort::Doorbell => {
+                    if let Some(doorbell) = &self.doorbell {
+                        doorbell.is_armed.store(false, Ordering::Release);
+                        doorbell.quiet();
+                    }
+                    continue;
+                }
+                Sort::Orphan => {
+                    on_orphan(Token::from_bits(word).index() as usize);
+                    continue;
+                }
+                Sort::Pooled(class) => match cqueue::buffer_select(flags) {
+                    Some(id) => {
+                        let buffer = groups.take(class, id, result.max(0) as usize, pool);
+                        match result {
+                            0.. => Outcome::Pooled(buffer),
+                            // A buffer was chosen and left empty.
+                            _ => translate::outcome(Sort::Pooled(class), result),
+                        }
+                    }
+                    None => translate::outcome(Sort::Pooled(class), result),
+                },
+                sort => translate::outcome(sort, result),
+            };
+            let token = Token::from_bits(word);
+            return Some(Event { token, outcome, more: cqueue::more(flags) });
+        }
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        // SAFETY: only the length is read; the two counters are atomics of the shared mapping.
+        let is_empty = unsafe { self.ring.completion_shared() }.is_empty();
+        !is_empty || self.is_overflown()
+    }
+
+    /// See [`crate::sys::Backend::wait`].
+    pub(super) fn wait(&self, timeout: Option<Duration>) {
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        if !self.is_notified.swap(false, Ordering::SeqCst) {
+            self.arm_doorbell();
+            self.refill_submission();
+            self.is_dirty.store(false, Ordering::Release);
+            let result = match timeout {
+                None => self.ring.submit_and_wait(1),
+                Some(timeout) => {
+                    let time = types::Timespec::from(timeout);
+                    let arguments = types::SubmitArgs::new().timespec(&time);
+                    self.ring.submitter().submit_with_args(1, &arguments)
+                }
+            };
+            // Nothing to report: a timeout, a signal, or (EBUSY) events that must be taken first.
+            // In the last case the entries are still in the queue.
+            if result.is_err() {
+                self.is_dirty.store(true, Ordering::Release);
+            }
+            if !lock(&self.overflow).is_empty() {
+                self.is_dirty.store(true, Ordering::Release);
+            }
+        }
+        if self.waiters.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.is_notified.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// See [`crate::sys::Backend::wake`].
+    pub(super) fn wake(&self) {
+        if let Some(doorbell) = &self.doorbell {
+            doorbell.ring();
+        } else if !self.is_notified.swap(true, Ordering::SeqCst) {
+            self.push_wake();
+        }
+    }
+
+    /// Registers the buffer group of `class`, once.
+    pub(super) fn prepare_group(&self, class: SizeClass, pool: &BufferPool) {
+        lock(&self.groups).prepare(&self.ring, class, pool);
+    }
+
+    /// See [`crate::sys::Backend::replenish`].
+    pub(super) fn replenish(&self, class: SizeClass, pool: &BufferPool) -> bool {
+        lock(&self.groups).grow(class, pool)
+    }
+
+    /// Wakes by an entry that completes at once, in the context of whoever submits it: that works
+    /// whatever the threads are doing whose requests are in this ring.
+    fn push_wake(&self) {
+        let is_pushed = {
+            let _guard = lock(&self.overflow);
+            self.push_locked(&translate::wake_entry())
+        };
+        if !is_pushed {
+            // The queue is full of entries that nobody has submitted: doing so makes room.
+            self.is_dirty.store(true, Ordering::Release);
+            self.flush();
+            let _guard = lock(&self.overflow);
+            self.push_locked(&translate::wake_entry());
+        }
+        self.is_dirty.store(true, Ordering::Release);
+        self.flush();
+    }
+
+    fn arm_doorbell(&self) {
+        if let Some(doorbell) = &self.doorbell
+            && !doorbell.is_armed.swap(true, Ordering::AcqRel)
+        {
+            let entry = translate::doorbell_entry(doorbell.fd.as_raw_fd());
+            let mut overflow = lock(&self.overflow);
+            if !self.push_locked(&entry) {
+                overflow.push_front(entry);
+            }
+        }
+    }
+
+    /// Moves what waits in memory into the queue; true when nothing is left behind.
+    fn refill_submission(&self) -> bool {
+        let mut overflow = lock(&self.overflow);
+        while let Some(entry) = overflow.front() {
+            if !self.push_locked(entry) {
+                return false;
+            }
+            overflow.pop_front();
+        }
+        true
+    }
+
+    /// Puts an entry into the submission queue; the lock of `overflow` is held.
+    fn push_locked(&self, entry: &squeue::Entry) -> bool {
+        // SAFETY: the lock of `overflow`, which every caller holds, makes this thread the only
+        // one that writes to the queue; what the entry names was promised to `push`.
+        unsafe { self.ring.submission_shared().push(entry).is_ok() }
+    }
+
+    /// Takes one completion; the lock of `groups` is held.
+    fn next_completion(&self) -> Option<cqueue::Entry> {
+        // SAFETY: the lock of `groups`, which every caller holds, makes this thread the only one
+        // that reads the queue and moves its head.
+        unsafe { self.ring.completion_shared() }.next()
+    }
+
+    fn is_overflown(&self) -> bool {
+        // SAFETY: only a flag is read, an atomic of the shared mapping.
+        unsafe { self.ring.submission_shared() }.cq_overflow()
+    }
+
+    fn fetch_overflown(&self) {
+        const GETEVENTS: u32 = 1;
+        // SAFETY: nothing is submitted and no argument is passed. Failure leaves the flag set, and
+        // the next call tries again.
+        let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 0, GETEVENTS, None) };
+    }
+}
+
+/// How other threads tell the clerk, which alone submits to its ring, that there is work.
+pub(super) struct Doorbell {
+    fd: OwnedFd,
+    /// It was rung and the clerk has not answered yet: no second call is needed.
+    is_rung: AtomicBool,
+    /// The clerk's ring polls the descriptor.
+    is_armed: AtomicBool,
+}
+
+impl Doorbell {
+    pub(super) fn new() -> Result<Self, Error> {
+        // SAFETY: eventfd takes no pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(error_from_io(&io::Error::last_os_error(), "create an eventfd"));
+        }
+        // SAFETY: the call above gave a new descriptor, which nobody else knows.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Doorbell { fd, is_rung: AtomicBool::new(false), is_armed: AtomicBool::new(false) })
+    }
+
+    fn ring(&self) {
+        if !self.is_rung.swap(true, Ordering::SeqCst) {
+            let one = 1u64;
+            // SAFETY: the pointer is to eight readable bytes, the size that an eventfd takes. It
+            // can fail only when the counter is full, and then the doorbell rings already.
+            unsafe { libc::write(self.fd.as_raw_fd(), (&raw const one).cast(), 8) };
+        }
+    }
+
+    /// Makes it ready to be rung again. The clerk looks for work after this, so a ring that comes
+    /// before is not lost.
+    fn quiet(&self) {
+        let mut count = 0u64;
+        // SAFETY: the pointer is to eight writable bytes, the size that an eventfd gives.
+        unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut count).cast(), 8) };
+        self.is_rung.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A lock whose holder panicked still guards consistent data here: no code between lock and unlock
+/// calls out.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

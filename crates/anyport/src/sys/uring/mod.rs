@@ -1,0 +1,130 @@
+//! The io_uring backend: a ring for each lane, and one for the clerk.
+//!
+//! This is the plain shape: rings without `SINGLE_ISSUER` and `DEFER_TASKRUN`, so that any thread
+//! may submit to any ring and take events from it, each under its own short lock. Only this folder
+//! knows rings.
+//!
+//! A request belongs to the *thread* that hands it to the kernel: the kernel cancels it when that
+//! thread ends, and its completion runs in that thread's context. So a lane's requests are handed
+//! over by the thread that serves the lane; a thread that serves none leaves its requests in the
+//! clerk's ring, which the clerk submits. A request that ends because its thread did is reported
+//! as `Interrupted` and issued again by the layer above.
+
+mod lane;
+mod probe;
+mod provided;
+mod translate;
+
+use super::{BackendOptions, Descriptor, Event, Request, Token};
+use crate::buf::{BufferPool, SizeClass};
+use crate::error::Error;
+use lane::{Doorbell, Lane};
+use std::time::Duration;
+
+pub(super) use probe::probe;
+
+/// All the rings of a port.
+pub(crate) struct Uring {
+    lanes: Vec<Lane>,
+    pool: BufferPool,
+}
+
+impl Uring {
+    pub(super) fn new(options: BackendOptions) -> Result<Self, Error> {
+        let mut lanes = Vec::with_capacity(options.lanes + 1);
+        for i in 0..=options.lanes {
+            let doorbell = if i == options.lanes { Some(Doorbell::new()?) } else { None };
+            lanes.push(Lane::new(
+                options.submission_entries,
+                options.completion_entries,
+                doorbell,
+                // A lane may keep its share of half the pool in its buffer rings; the other half
+                // is what circulates, so that no lane can starve another for good.
+                options.pool.stats().bytes_max / 2 / (options.lanes + 1),
+            )?);
+        }
+        Ok(Uring { lanes, pool: options.pool })
+    }
+
+    pub(super) fn clerk_lane(&self) -> usize {
+        self.lanes.len() - 1
+    }
+
+    pub(super) fn attach(&self, _descriptor: &mut Descriptor) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub(super) fn detach(&self, _descriptor: &Descriptor) {}
+
+    /// # Safety
+    /// As [`super::Backend::issue`].
+    pub(super) unsafe fn issue(
+        &self,
+        lane: usize,
+        descriptor: &Descriptor,
+        request: Request,
+        token: Token,
+    ) {
+        let lane = &self.lanes[lane];
+        if let Request::ReceivePooled(class) | Request::ReceiveStream(class) = request {
+            lane.prepare_group(class, &self.pool);
+        }
+        // SAFETY: the caller keeps what the request names alive until its last event.
+        let entry = unsafe { translate::entry(descriptor.raw(), request, token) };
+        // SAFETY: as above: the entry names only that memory.
+        unsafe { lane.push(entry) };
+    }
+
+    pub(super) fn cancel(&self, lane: usize, request: &Request, token: Token) {
+        let lane = &self.lanes[lane];
+        // SAFETY: a cancel names no memory.
+        unsafe { lane.push(translate::cancel_entry(request, token)) };
+        if !lane.has_doorbell() {
+            lane.flush();
+        }
+    }
+
+    pub(super) fn next_event(&self, lane: usize) -> Option<Event> {
+        self.lanes[lane].next_event(&self.pool, |orphan| {
+            self.lanes[orphan].set_orphan_watched(false);
+        })
+    }
+
+    pub(super) fn has_events(&self, lane: usize) -> bool {
+        self.lanes[lane].has_events()
+    }
+
+    pub(super) fn flush(&self, lane: usize) {
+        self.lanes[lane].flush();
+    }
+
+    pub(super) fn has_unsubmitted(&self, lane: usize) -> bool {
+        self.lanes[lane].has_unsubmitted()
+    }
+
+    pub(super) fn wait(&self, lane: usize, timeout: Option<Duration>) {
+        self.lanes[lane].wait(timeout);
+    }
+
+    pub(super) fn wake(&self, lane: usize) {
+        self.lanes[lane].wake();
+    }
+
+    /// Every lane's ring wakes whoever waits on it.
+    pub(super) fn lacks_poller(&self) -> bool {
+        false
+    }
+
+    pub(super) fn replenish(&self, lane: usize, class: SizeClass) -> bool {
+        self.lanes[lane].replenish(class, &self.pool)
+    }
+
+    pub(super) fn watch_orphan(&self, lane: usize) {
+        let clerk = &self.lanes[self.clerk_lane()];
+        if self.lanes[lane].set_orphan_watched(true) {
+            let entry = translate::orphan_entry(self.lanes[lane].raw_fd(), lane);
+            // SAFETY: a poll names no memory, and the ring's descriptor lives as long as `self`.
+            unsafe { clerk.push(entry) };
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Buffers that the kernel picks from when bytes arrive: one group a size class, filled from the
+//! port's pool, so that an idle connection holds none.
+//!
+//! A group starts small and doubles when the kernel runs out, up to the lane's share of the pool:
+//! too few buffers cost half the speed, too many cost memory that is touched in turn.
+
+use super::translate::group_id;
+use crate::buf::{Buffer, BufferPool, PooledBuffer, SizeClass};
+use io_uring::IoUring;
+use io_uring::types::BufRingEntry;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Buffers of one group at the start.
+const PROVIDED_MIN: usize = 64;
+
+/// Buffers of one group at the most; a power of two.
+const PROVIDED_MAX: u16 = 4096;
+
+/// The groups of one ring.
+pub(super) struct Groups {
+    by_class: [Option<Group>; 3],
+    bytes_max: usize,
+}
+
+impl Groups {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Groups { by_class: [None, None, None], bytes_max }
+    }
+
+    /// Registers the group of `class` if it is not there. When the kernel refuses, receives that
+    /// name the group fail with its code, which is then the operation's error.
+    pub(super) fn prepare(&mut self, ring: &IoUring, class: SizeClass, pool: &BufferPool) {
+        let slot = &mut self.by_class[usize::from(group_id(class))];
+        if slot.is_some() {
+            return;
+        }
+        let limit = (self.bytes_max / class.bytes()).clamp(1, usize::from(PROVIDED_MAX));
+        let mut group = Group::new(class, limit);
+        let address = group.entries.as_ptr() as u64;
+        // SAFETY: the entries live as long as the ring: both belong to the same lane, which is
+        // dropped only when nothing is under way.
+        let result = unsafe {
+            ring.submitter().register_buf_ring_with_flags(
+                address,
+                PROVIDED_MAX,
+                group_id(class),
+                0,
+            )
+        };
+        if let Err(e) = result {
+            log::error!("registering a buffer group failed: {e}");
+            return;
+        }
+        group.top_up(pool);
+        *slot = Some(group);
+    }
+
+    /// The buffer that the kernel chose, with its first `filled` bytes valid; another one takes its
+    /// place if the pool has one.
+    pub(super) fn take(
+        &mut self,
+        class: SizeClass,
+        id: u16,
+        filled: usize,
+        pool: &BufferPool,
+    ) -> PooledBuffer {
+        let group = self.by_class[usize::from(group_id(class))]
+            .as_mut()
+            .expect("the kernel chooses from registered groups only");
+        let mut buffer = group.slots[usize::from(id)]
+            .take()
+            .expect("the kernel chooses a buffer once for each time it was provided");
+        group.free_ids.push(id);
+        // SAFETY: the kernel has written `filled` bytes, at most the length it was told, and is
+        // done with the buffer.
+        unsafe { buffer.set_len(filled) };
+        group.top_up(pool);
+        buffer
+    }
+
+    /// Provides more buffers after the kernel ran out; false when there are none to be had and none
+    /// is provided.
+    pub(super) fn grow(&mut self, class: SizeClass, pool: &BufferPool) -> bool {
+        let Some(group) = self.by_class[usize::from(group_id(class))].as_mut() else {
+            return true;
+        };
+        if group.provided() == 0 {
+            group.target = (group.target * 2).min(group.limit);
+        }
+        group.top_up(pool);
+        group.provided() > 0
+    }
+}
+
+/// One provided buffer ring.
+struct Group {
+    class: SizeClass,
+    entries: NonNull<BufRingEntry>,
+    tail: u16,
+    /// The buffers that the kernel may write to, by their number.
+    slots: Box<[Option<PooledBuffer>]>,
+    free_ids: Vec<u16>,
+    target: usize,
+    limit: usize,
+}
+
+// SAFETY: the entries are plain memory that this group owns; the lane's lock keeps others away.
+unsafe impl Send for Group {}
+
+impl Group {
+    fn layout() -> Layout {
+        // The kernel wants the entries at the start of a page.
+        Layout::from_size_align(usize::from(PROVIDED_MAX) * size_of::<BufRingEntry>(), 4096)
+            .expect("a constant and valid layout")
+    }
+
+    fn new(class: SizeClass, limit: usize) -> Self {
+        // SAFETY: the layout has a size that is not zero.
+        let memory = unsafe { alloc_zeroed(Self::layout()) };
+        let Some(entries) = NonNull::new(memory.cast()) else { handle_alloc_error(Self::layout()) };
+        Group {
+            class,
+            entries,
+            tail: 0,
+            slots: (0..limit).map(|_| None).collect(),
+            free_ids: (0..limit as u16).rev().collect(),
+            target: limit.min(PROVIDED_MIN),
+            limit,
+        }
+    }
+
+    fn provided(&self) -> usize {
+        self.limit - self.free_ids.len()
+    }
+
+    /// Gives the kernel buffers up to the target, as far as the pool goes.
+    fn top_up(&mut self, pool: &BufferPool) {
+        let before = self.tail;
+        while self.provided() < self.target {
+            let Some(buffer) = pool.take(self.class) else { break };
+            let Some(id) = self.free_ids.pop() else { break };
+            let mut buffer = Buffer::from(buffer);
+            let (address, length) =
+                buffer.write_parts().expect("a pooled buffer can be written to");
+            let slot = usize::from(self.tail & (PROVIDED_MAX - 1));
+            // SAFETY: `slot` is within the PROVIDED_MAX entries of the allocation. The kernel does
+            // not read an entry before the tail says so, below.
+            let entry = unsafe { &mut *self.entries.as_ptr().add(slot) };
+            entry.set_addr(address as u64);
+            entry.set_len(length as u32);
+            entry.set_bid(id);
+            self.tail = self.tail.wrapping_add(1);
+            let buffer = buffer.into_pooled().expect("it was made from a pooled buffer");
+            self.slots[usize::from(id)] = Some(buffer);
+        }
+        if self.tail != before {
+            // SAFETY: the tail lies within the first entry (the ABI overlays the two), which the
+            // kernel reads concurrently: hence the atomic store.
+            let tail = unsafe { &*BufRingEntry::tail(self.entries.as_ptr()).cast::<AtomicU16>() };
+            tail.store(self.tail, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout; the ring is closed and nothing is under
+        // way on it, so the kernel does not read the entries any more.
+        unsafe { dealloc(self.entries.as_ptr().cast(), Self::layout()) };
+    }
+}

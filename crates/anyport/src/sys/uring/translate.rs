@@ -1,0 +1,224 @@
+//! Requests as submission entries, and completions as outcomes.
+//!
+//! The 64-bit word that comes back with a completion holds the token in its low 56 bits and, in
+//! the high 8, what sort of completion it is.
+
+use super::super::{Outcome, Request, Token};
+use crate::buf::SizeClass;
+use io_uring::squeue::{Entry, Flags};
+use io_uring::{opcode, types};
+use socket2::Socket;
+use std::os::fd::{FromRawFd, RawFd};
+
+/// What a completion belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// A request whose result is a number of bytes.
+    Plain,
+    /// A readiness wait: the result is a mask.
+    Poll,
+    /// A receive into a provided buffer of this class.
+    Pooled(SizeClass),
+    /// An accept: the result is a descriptor.
+    Accept,
+    /// A wake-up of the lane.
+    Wake,
+    /// The answer to a cancel: of no interest.
+    Cancel,
+    /// The clerk's doorbell rang.
+    Doorbell,
+    /// A lane without a thread has events.
+    Orphan,
+}
+
+impl Sort {
+    fn bits(self) -> u64 {
+        let sort: u64 = match self {
+            Sort::Plain => 0,
+            Sort::Poll => 1,
+            Sort::Accept => 2,
+            Sort::Wake => 3,
+            Sort::Cancel => 4,
+            Sort::Doorbell => 5,
+            Sort::Orphan => 6,
+            Sort::Pooled(class) => 8 + u64::from(group_id(class)),
+        };
+        sort << 56
+    }
+
+    pub(super) fn of(user_data: u64) -> Sort {
+        match (user_data >> 56) as u8 {
+            0 => Sort::Plain,
+            1 => Sort::Poll,
+            2 => Sort::Accept,
+            3 => Sort::Wake,
+            4 => Sort::Cancel,
+            5 => Sort::Doorbell,
+            6 => Sort::Orphan,
+            8 => Sort::Pooled(SizeClass::Small4K),
+            9 => Sort::Pooled(SizeClass::Medium16K),
+            10 => Sort::Pooled(SizeClass::Large64K),
+            other => unreachable!("no completion carries the sort {other}"),
+        }
+    }
+}
+
+/// The number of a class's buffer group.
+pub(super) fn group_id(class: SizeClass) -> u16 {
+    match class {
+        SizeClass::Small4K => 0,
+        SizeClass::Medium16K => 1,
+        SizeClass::Large64K => 2,
+    }
+}
+
+/// A send must not wait in the kernel: what did not go stays with the operation, where it keeps
+/// its place before later sends.
+const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+/// The kernel takes 32-bit lengths; longer ones are shortened and go on where they stopped.
+fn length(len: usize) -> u32 {
+    len.min(i32::MAX as usize & !0xfff) as u32
+}
+
+/// The entry for a request.
+///
+/// # Safety
+/// Pointers in `request` are valid.
+pub(super) unsafe fn entry(fd: RawFd, request: Request, token: Token) -> Entry {
+    let fd = types::Fd(fd);
+    let (entry, sort) = match request {
+        Request::Receive(r) => {
+            (opcode::Recv::new(fd, r.ptr, length(r.len)).build(), Sort::Plain)
+        }
+        Request::ReceiveMessage(message) => {
+            // SAFETY: valid by the caller's promise, and nobody else accesses it now.
+            let header = unsafe { (*message).header() };
+            (opcode::RecvMsg::new(fd, header).build(), Sort::Plain)
+        }
+        Request::ReceivePooled(class) => {
+            let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(group_id(class));
+            (receive.build().flags(Flags::BUFFER_SELECT), Sort::Pooled(class))
+        }
+        Request::ReceiveStream(class) => {
+            (opcode::RecvMulti::new(fd, group_id(class)).build(), Sort::Pooled(class))
+        }
+        Request::Readable => {
+            (opcode::PollAdd::new(fd, (libc::POLLIN | libc::POLLRDHUP) as u32).build(), Sort::Poll)
+        }
+        Request::Writable => (opcode::PollAdd::new(fd, libc::POLLOUT as u32).build(), Sort::Poll),
+        Request::Send(r) => {
+            (opcode::Send::new(fd, r.ptr, length(r.len)).flags(SEND_FLAGS).build(), Sort::Plain)
+        }
+        Request::SendMessage(message) => {
+            // SAFETY: as for `ReceiveMessage`.
+            let header = unsafe { (*message).header() };
+            (opcode::SendMsg::new(fd, header).flags(SEND_FLAGS as u32).build(), Sort::Plain)
+        }
+        Request::Accept => {
+            let accept = opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut());
+            (accept.flags(libc::SOCK_CLOEXEC).build(), Sort::Accept)
+        }
+        Request::AcceptStream => {
+            (opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build(), Sort::Accept)
+        }
+        Request::Connect(message) => {
+            // SAFETY: as for `ReceiveMessage`.
+            let (address, len) = unsafe { (*message).address() };
+            (opcode::Connect::new(fd, address, len).build(), Sort::Plain)
+        }
+        Request::ReadAt(r, offset) => {
+            (opcode::Read::new(fd, r.ptr, length(r.len)).offset(offset).build(), Sort::Plain)
+        }
+        Request::ReadMessageAt(message, offset) => {
+            // SAFETY: as for `ReceiveMessage`.
+            let (regions, count) = unsafe { (*message).regions() };
+            (opcode::Readv::new(fd, regions, count as u32).offset(offset).build(), Sort::Plain)
+        }
+        Request::WriteAt(r, offset) => {
+            (opcode::Write::new(fd, r.ptr, length(r.len)).offset(offset).build(), Sort::Plain)
+        }
+        Request::WriteMessageAt(message, offset) => {
+            // SAFETY: as for `ReceiveMessage`.
+            let (regions, count) = unsafe { (*message).regions() };
+            (opcode::Writev::new(fd, regions, count as u32).offset(offset).build(), Sort::Plain)
+        }
+    };
+    entry.user_data(sort.bits() | token.bits())
+}
+
+/// The entry that cancels a request: the kernel finds it by its whole word.
+pub(super) fn cancel_entry(request: &Request, token: Token) -> Entry {
+    let sort = match request {
+        Request::ReceivePooled(class) | Request::ReceiveStream(class) => Sort::Pooled(*class),
+        Request::Readable | Request::Writable => Sort::Poll,
+        Request::Accept | Request::AcceptStream => Sort::Accept,
+        _ => Sort::Plain,
+    };
+    opcode::AsyncCancel::new(sort.bits() | token.bits()).build().user_data(Sort::Cancel.bits())
+}
+
+/// The entry that does nothing but complete: it wakes whoever waits on the ring.
+pub(super) fn wake_entry() -> Entry {
+    opcode::Nop::new().build().user_data(Sort::Wake.bits())
+}
+
+/// The entry that completes when the doorbell rings.
+pub(super) fn doorbell_entry(fd: RawFd) -> Entry {
+    let poll = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32);
+    poll.build().user_data(Sort::Doorbell.bits())
+}
+
+/// The entry that completes when another lane's ring has events.
+pub(super) fn orphan_entry(ring: RawFd, lane: usize) -> Entry {
+    let poll = opcode::PollAdd::new(types::Fd(ring), libc::POLLIN as u32);
+    poll.build().user_data(Sort::Orphan.bits() | lane as u64)
+}
+
+/// The outcome of a request that did not choose a buffer.
+pub(super) fn outcome(sort: Sort, result: i32) -> Outcome {
+    match (sort, result) {
+        (_, result) if result < 0 => failure(sort, -result),
+        (Sort::Poll, _) => Outcome::Bytes(0),
+        (Sort::Accept, fd) => {
+            // SAFETY: a successful accept gives a new descriptor, which nobody else knows.
+            Outcome::Accepted(unsafe { Socket::from_raw_fd(fd) })
+        }
+        (_, bytes) => Outcome::Bytes(bytes as usize),
+    }
+}
+
+fn failure(sort: Sort, code: i32) -> Outcome {
+    match code {
+        libc::EAGAIN => Outcome::WouldBlock,
+        libc::ECANCELED | libc::EINTR => Outcome::Interrupted,
+        libc::ENOBUFS if matches!(sort, Sort::Pooled(_)) => Outcome::NoBuffers,
+        code => Outcome::Failed(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sort_comes_back_from_the_word_that_carries_it() {
+        let token = Token::new(0xffff_ffff, 0xffff_ffff);
+        for sort in [
+            Sort::Plain,
+            Sort::Poll,
+            Sort::Accept,
+            Sort::Wake,
+            Sort::Cancel,
+            Sort::Doorbell,
+            Sort::Orphan,
+            Sort::Pooled(SizeClass::Small4K),
+            Sort::Pooled(SizeClass::Medium16K),
+            Sort::Pooled(SizeClass::Large64K),
+        ] {
+            let word = sort.bits() | token.bits();
+            assert_eq!(Sort::of(word), sort);
+            assert_eq!(Token::from_bits(word), token);
+        }
+    }
+}
