@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// std::fs::write(&path, "hello, file")?;
 /// let port: CompletionPort<()> = CompletionPort::new(0)?;
 /// let file = port.associate(OpenOptions::new().read(true).open(&path)?, 1)?;
-/// file.read_at(Vec::with_capacity(100), 7, ())?;
+/// file.read_at(Vec::<u8>::with_capacity(100), 7, ())?;
 /// let packet = port.get(None)?;
 /// assert_eq!(packet.result, Ok(4));
 /// assert_eq!(packet.buffers.as_slice()[0].as_slice(), b"file");
@@ -109,7 +109,9 @@ impl<T: Send + 'static> Clone for FileHandle<T> {
 
 impl<T: Send + 'static> fmt::Debug for FileHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileHandle").field("key", &self.key()).finish_non_exhaustive()
+        f.debug_struct("FileHandle")
+            .field("key", &self.key())
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,10 +123,16 @@ impl<T: Send + 'static> Associate<T> for File {
         port: &CompletionPort<T>,
         key: usize,
     ) -> Result<FileHandle<T>, AssociateError<Self>> {
-        let File { inner, is_associated } = self;
+        let File {
+            inner,
+            is_associated,
+        } = self;
         let back = |error, inner| AssociateError {
             error,
-            resource: File { inner, is_associated: Arc::clone(&is_associated) },
+            resource: File {
+                inner,
+                is_associated: Arc::clone(&is_associated),
+            },
         };
         let descriptor = match Descriptor::from_file(inner) {
             Ok(descriptor) => descriptor,

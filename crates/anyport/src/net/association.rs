@@ -23,7 +23,8 @@ impl Association {
     pub(crate) fn of_socket(number: u64) -> Option<Self> {
         let mut sockets = SOCKETS.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = sockets.get_or_insert_default().insert(number);
-        is_new.then_some(Association::Socket(number))
+        // Not made unless it is claimed: the drop of one ends the claim.
+        is_new.then(|| Association::Socket(number))
     }
 
     /// Claims the object that shares this flag; `None` when it is associated already.

@@ -1,8 +1,8 @@
 //! A socket that is associated with a port: where overlapped operations start.
 
+use super::Association;
 use super::options::option_setters;
 use super::socket::{Socket, already_associated};
-use super::Association;
 use crate::buf::{Buffers, SizeClass};
 use crate::error::{Error, ErrorKind};
 use crate::fs::FileHandle;
@@ -60,7 +60,8 @@ impl<T: Send + 'static> SocketHandle<T> {
     where
         T: Clone,
     {
-        self.0.start_stream(Spec::new(OperationKind::AcceptStream), context)
+        self.0
+            .start_stream(Spec::new(OperationKind::AcceptStream), context)
     }
 
     /// Connects to `peer`; success is 0 bytes. Sends may be started at once: they follow.
@@ -68,7 +69,13 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// # Errors
     /// The packet's: `Refused`, `TimedOut`, `Unreachable`, `AlreadyConnected`.
     pub fn connect(&self, peer: SocketAddr, context: T) -> Result<Operation, Rejected<T>> {
-        self.0.start(Spec { peer: Some(peer), ..Spec::new(OperationKind::Connect) }, context)
+        self.0.start(
+            Spec {
+                peer: Some(peer),
+                ..Spec::new(OperationKind::Connect)
+            },
+            context,
+        )
     }
 
     /// Receives into `buffers`, filled in order from the start of each up to its capacity;
@@ -83,7 +90,10 @@ impl<T: Send + 'static> SocketHandle<T> {
         buffers: impl Into<Buffers>,
         context: T,
     ) -> Result<Operation, Rejected<T>> {
-        self.0.start(Spec::with_buffers(OperationKind::Receive, buffers.into()), context)
+        self.0.start(
+            Spec::with_buffers(OperationKind::Receive, buffers.into()),
+            context,
+        )
     }
 
     /// Receives into one pooled buffer, which the engine takes when bytes are there: an idle
@@ -92,7 +102,8 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// # Errors
     /// As [`receive`](Self::receive).
     pub fn receive_pooled(&self, context: T) -> Result<Operation, Rejected<T>> {
-        self.0.start(Spec::new(OperationKind::ReceivePooled), context)
+        self.0
+            .start(Spec::new(OperationKind::ReceivePooled), context)
     }
 
     /// Receives into pooled buffers, one packet after the other, until the peer ends its side
@@ -109,7 +120,8 @@ impl<T: Send + 'static> SocketHandle<T> {
     where
         T: Clone,
     {
-        self.0.start_stream(Spec::new(OperationKind::ReceiveStream), context)
+        self.0
+            .start_stream(Spec::new(OperationKind::ReceiveStream), context)
     }
 
     /// A zero-byte receive: completes, with 0 bytes, when there is something to receive (or the
@@ -118,7 +130,8 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// # Errors
     /// As [`receive`](Self::receive).
     pub fn receive_ready(&self, context: T) -> Result<Operation, Rejected<T>> {
-        self.0.start(Spec::new(OperationKind::ReceiveReady), context)
+        self.0
+            .start(Spec::new(OperationKind::ReceiveReady), context)
     }
 
     /// Receives one datagram; the packet has its sender in `peer`.
@@ -131,7 +144,10 @@ impl<T: Send + 'static> SocketHandle<T> {
         buffers: impl Into<Buffers>,
         context: T,
     ) -> Result<Operation, Rejected<T>> {
-        self.0.start(Spec::with_buffers(OperationKind::ReceiveFrom, buffers.into()), context)
+        self.0.start(
+            Spec::with_buffers(OperationKind::ReceiveFrom, buffers.into()),
+            context,
+        )
     }
 
     /// Sends all of `buffers`, in order; completes when the system has taken every byte.
@@ -140,12 +156,11 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// At once: `InvalidInput` without buffers, `ShutDown` after a shutdown or disconnect,
     /// `Reset` after the peer reset the connection. The packet's: `Reset`, `NotConnected`,
     /// `Cancelled`, `Aborted`; [`Error::transferred`] tells how many bytes had gone.
-    pub fn send(
-        &self,
-        buffers: impl Into<Buffers>,
-        context: T,
-    ) -> Result<Operation, Rejected<T>> {
-        self.0.start(Spec::with_buffers(OperationKind::Send, buffers.into()), context)
+    pub fn send(&self, buffers: impl Into<Buffers>, context: T) -> Result<Operation, Rejected<T>> {
+        self.0.start(
+            Spec::with_buffers(OperationKind::Send, buffers.into()),
+            context,
+        )
     }
 
     /// Sends one datagram to `peer`.
@@ -159,7 +174,13 @@ impl<T: Send + 'static> SocketHandle<T> {
         context: T,
     ) -> Result<Operation, Rejected<T>> {
         let spec = Spec::with_buffers(OperationKind::SendTo, buffers.into());
-        self.0.start(Spec { peer: Some(peer), ..spec }, context)
+        self.0.start(
+            Spec {
+                peer: Some(peer),
+                ..spec
+            },
+            context,
+        )
     }
 
     /// Sends head, file and tail, in this order, as one operation; the packet's bytes are the
@@ -180,7 +201,13 @@ impl<T: Send + 'static> SocketHandle<T> {
             tail: transmission.tail,
         };
         let kind = OperationKind::TransmitFile;
-        self.0.start(Spec { transmission: Some(spec), ..Spec::new(kind) }, context)
+        self.0.start(
+            Spec {
+                transmission: Some(spec),
+                ..Spec::new(kind)
+            },
+            context,
+        )
     }
 
     /// Ends the sending side after the sends started before it; completes with 0 bytes. Later
@@ -297,7 +324,9 @@ impl<T: Send + 'static> Clone for SocketHandle<T> {
 
 impl<T: Send + 'static> fmt::Debug for SocketHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketHandle").field("key", &self.key()).finish_non_exhaustive()
+        f.debug_struct("SocketHandle")
+            .field("key", &self.key())
+            .finish_non_exhaustive()
     }
 }
 
@@ -312,7 +341,10 @@ impl<T: Send + 'static> Associate<T> for Socket {
         let descriptor = match Descriptor::from_socket(self.into_inner()) {
             Ok(descriptor) => descriptor,
             Err((error, socket)) => {
-                return Err(AssociateError { error, resource: Socket::from_inner(socket) });
+                return Err(AssociateError {
+                    error,
+                    resource: Socket::from_inner(socket),
+                });
             }
         };
         let back = |error, descriptor: Descriptor| AssociateError {
@@ -351,7 +383,13 @@ pub struct Transmission<T: Send + 'static> {
 impl<T: Send + 'static> Transmission<T> {
     /// The whole file, without head and tail.
     pub fn new(file: FileHandle<T>) -> Self {
-        Transmission { head: Buffers::None, file, offset: 0, length: None, tail: Buffers::None }
+        Transmission {
+            head: Buffers::None,
+            file,
+            offset: 0,
+            length: None,
+            tail: Buffers::None,
+        }
     }
 
     /// Sends `head` before the file.

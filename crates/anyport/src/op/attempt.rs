@@ -146,7 +146,10 @@ impl Core {
                 self.transmit(serving, body)
             }
             OperationKind::ReceiveReady => {
-                let code = body.handle.as_ref().and_then(|h| h.descriptor().take_error());
+                let code = body
+                    .handle
+                    .as_ref()
+                    .and_then(|h| h.descriptor().take_error());
                 let result = match code {
                     Some(code) => Err(error_from_code(code, body.kind.action())),
                     None => Ok(0),
@@ -216,8 +219,9 @@ impl Core {
                     && body.message().is_truncated();
                 let result = match bytes {
                     0 => self.end_of_stream(&body),
-                    _ if is_truncated => Err(Error::new(ErrorKind::Truncated, "receive")
-                        .with_transferred(bytes)),
+                    _ if is_truncated => {
+                        Err(Error::new(ErrorKind::Truncated, "receive").with_transferred(bytes))
+                    }
                     _ => Ok(bytes),
                 };
                 Some(self.conclude(serving, body, result))
@@ -250,8 +254,9 @@ impl Core {
             }
             _ => {}
         }
-        let is_shut_down =
-            handle.is_sending_shut_down.load(std::sync::atomic::Ordering::Acquire);
+        let is_shut_down = handle
+            .is_sending_shut_down
+            .load(std::sync::atomic::Ordering::Acquire);
         let done = body.transmitting.as_ref().map_or(body.done, |t| t.total);
         let error = match (body.kind.side(), error.kind()) {
             // A write after this side's own shutdown is not the peer's doing.
@@ -265,7 +270,9 @@ impl Core {
         // What the system reports while an operation is asked to end is still its own failure,
         // except where the closing of the handle caused it.
         let error = match body.ending {
-            Some(ErrorKind::Aborted) => Error::from_code(ErrorKind::Aborted, code, body.kind.action()),
+            Some(ErrorKind::Aborted) => {
+                Error::from_code(ErrorKind::Aborted, code, body.kind.action())
+            }
             _ => error,
         };
         Some(self.conclude(serving, body, Err(error.with_transferred(done))))

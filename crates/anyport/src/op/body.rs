@@ -93,8 +93,8 @@ impl Body {
 
     /// The regions that a send has still to send, or a receive fills.
     pub(super) fn set_message(&mut self, peer: Option<SocketAddr>) -> *mut Message {
-        let is_receive = self.kind.side() == super::name::Side::Receiving
-            || self.kind == OperationKind::ReadAt;
+        let is_receive =
+            self.kind.side() == super::name::Side::Receiving || self.kind == OperationKind::ReadAt;
         let wants_sender = self.kind == OperationKind::ReceiveFrom;
         let skip = self.done;
         let mut buffers = self.buffers.take();
@@ -103,13 +103,19 @@ impl Body {
             let regions = buffers.iter_mut().map(|b| match b.write_parts() {
                 Some((ptr, len)) => Region { ptr, len },
                 // Refused at the start of the operation.
-                None => Region { ptr: std::ptr::null_mut(), len: 0 },
+                None => Region {
+                    ptr: std::ptr::null_mut(),
+                    len: 0,
+                },
             });
             message.set(regions, skip, peer, wants_sender);
         } else {
             let regions = buffers.iter().map(|b| {
                 let (ptr, len) = b.read_parts();
-                Region { ptr: ptr.cast_mut(), len }
+                Region {
+                    ptr: ptr.cast_mut(),
+                    len,
+                }
             });
             message.set(regions, skip, peer, false);
         }
@@ -125,7 +131,10 @@ impl Body {
             _ => (std::ptr::null(), 0),
         };
         let skip = self.done.min(len);
-        Region { ptr: ptr.cast_mut().wrapping_add(skip), len: len - skip }
+        Region {
+            ptr: ptr.cast_mut().wrapping_add(skip),
+            len: len - skip,
+        }
     }
 
     /// The one buffer's whole room.
@@ -133,9 +142,15 @@ impl Body {
         match self.buffers.as_mut_slice() {
             [one] => match one.write_parts() {
                 Some((ptr, len)) => Region { ptr, len },
-                None => Region { ptr: std::ptr::null_mut(), len: 0 },
+                None => Region {
+                    ptr: std::ptr::null_mut(),
+                    len: 0,
+                },
             },
-            _ => Region { ptr: std::ptr::null_mut(), len: 0 },
+            _ => Region {
+                ptr: std::ptr::null_mut(),
+                len: 0,
+            },
         }
     }
 

@@ -104,13 +104,18 @@ impl Core {
 
     /// Operations started, and starts refused, since the port was made.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.started.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
+        (
+            self.started.load(Ordering::Relaxed),
+            self.rejected.load(Ordering::Relaxed),
+        )
     }
 
     /// The next completion of a lane, in the order of its events. `serving` is the lane that the
     /// calling thread serves: follow-up requests go there.
     pub(crate) fn next_completion(&self, lane: usize, serving: usize) -> Option<Completion> {
-        let _reaping = self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner);
+        let _reaping = self.reaping[lane]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         while let Some(event) = self.backend.next_event(lane) {
             if let Some(completion) = self.on_event(serving, event) {
                 return Some(completion);
@@ -237,7 +242,10 @@ impl Core {
         body.phase = Phase::Starved;
         let token = body.token();
         drop(body);
-        self.starved.lock().unwrap_or_else(PoisonError::into_inner).push(token);
+        self.starved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(token);
         // First the wish, then another look: a buffer that came back in between is not missed.
         self.pool.want();
         self.retry_starved_now(serving);
@@ -295,7 +303,10 @@ impl Core {
         // (nothing takes them out before `finish`, which follows the request's last event), the
         // operation holds `handle` and with it the descriptor, and the generation in the token
         // makes it unique.
-        unsafe { self.backend.issue(serving, handle.descriptor(), request, body.token()) };
+        unsafe {
+            self.backend
+                .issue(serving, handle.descriptor(), request, body.token())
+        };
     }
 
     /// The numbers and tokens of everything under way, for closing.

@@ -75,12 +75,7 @@ impl Core {
         }
     }
 
-    fn end_all(
-        &self,
-        handle: &Arc<HandleCore>,
-        state: &mut HandleState,
-        kind: ErrorKind,
-    ) -> usize {
+    fn end_all(&self, handle: &Arc<HandleCore>, state: &mut HandleState, kind: ErrorKind) -> usize {
         let mut numbers = state.sending.numbers(&self.table);
         numbers.extend(state.receiving.numbers(&self.table));
         numbers.extend(&state.unordered);
@@ -140,7 +135,7 @@ impl Core {
         // `handle` is one of several references: the caller holds another.
         drop(handle);
         let next = self.unlink(state, side, index);
-        
+
         self.push_ready(completion);
         Asked::Yes { next }
     }
@@ -150,7 +145,8 @@ impl Core {
         let Some(handle) = &body.handle else { return };
         let file = body.transmitting.as_ref().and_then(|t| t.file_at_work());
         let descriptor = file.unwrap_or(handle).descriptor();
-        self.backend().cancel(body.lane as usize, descriptor, &body.request, body.token());
+        self.backend()
+            .cancel(body.lane as usize, descriptor, &body.request, body.token());
     }
 }
 

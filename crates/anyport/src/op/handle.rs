@@ -65,12 +65,10 @@ impl HandleCore {
         self.key
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-
     pub(crate) fn descriptor(&self) -> &Descriptor {
-        self.descriptor.as_ref().expect("only taken when the handle is dropped or given away")
+        self.descriptor
+            .as_ref()
+            .expect("only taken when the handle is dropped or given away")
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, HandleState> {
@@ -148,7 +146,10 @@ pub(super) struct OpQueue {
 }
 
 impl OpQueue {
-    const EMPTY: OpQueue = OpQueue { head: NONE, tail: NONE };
+    const EMPTY: OpQueue = OpQueue {
+        head: NONE,
+        tail: NONE,
+    };
 
     pub(super) fn is_empty(&self) -> bool {
         self.head == NONE

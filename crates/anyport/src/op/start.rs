@@ -4,7 +4,7 @@ use super::body::{NONE, Phase};
 use super::core::Core;
 use super::handle::{HandleCore, HandleState};
 use super::name::{Operation, OperationKind, Side};
-use super::transmission::{Transmitting, TransmissionSpec};
+use super::transmission::{TransmissionSpec, Transmitting};
 use crate::buf::{BUFFERS_MAX, Buffers};
 use crate::error::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -22,11 +22,20 @@ pub(crate) struct Spec {
 
 impl Spec {
     pub(crate) fn new(kind: OperationKind) -> Self {
-        Spec { kind, buffers: Buffers::None, peer: None, offset: 0, transmission: None }
+        Spec {
+            kind,
+            buffers: Buffers::None,
+            peer: None,
+            offset: 0,
+            transmission: None,
+        }
     }
 
     pub(crate) fn with_buffers(kind: OperationKind, buffers: Buffers) -> Self {
-        Spec { buffers, ..Spec::new(kind) }
+        Spec {
+            buffers,
+            ..Spec::new(kind)
+        }
     }
 
     /// Every buffer that was given, in order.
@@ -61,7 +70,10 @@ impl Core {
         }
         let Some(index) = self.table.reserve() else {
             let error = Error::new(ErrorKind::Limit, spec.kind.action());
-            return refuse(error.with_detail("the port's limit of operations is reached"), spec);
+            return refuse(
+                error.with_detail("the port's limit of operations is reached"),
+                spec,
+            );
         };
         let mut state = handle.state();
         if let Err(error) = self.check_state(handle, &state, spec.kind) {
@@ -138,7 +150,8 @@ impl Core {
 
 fn check_buffers(spec: &mut Spec) -> Result<(), Error> {
     let kind = spec.kind;
-    let invalid = |detail| Err(Error::new(ErrorKind::InvalidInput, kind.action()).with_detail(detail));
+    let invalid =
+        |detail| Err(Error::new(ErrorKind::InvalidInput, kind.action()).with_detail(detail));
     let count = match &spec.transmission {
         Some(t) => t.head.len().max(t.tail.len()),
         None => spec.buffers.len(),

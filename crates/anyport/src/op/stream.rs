@@ -29,7 +29,10 @@ pub(super) struct StreamState {
 impl StreamState {
     pub(super) fn reset(&mut self) {
         debug_assert!(self.waiting.is_empty());
-        *self = StreamState { waiting: std::mem::take(&mut self.waiting), ..Default::default() };
+        *self = StreamState {
+            waiting: std::mem::take(&mut self.waiting),
+            ..Default::default()
+        };
     }
 }
 
@@ -61,7 +64,9 @@ impl Core {
         if !body.is_current(token) {
             return;
         }
-        let Some(stream) = body.stream.as_mut() else { return };
+        let Some(stream) = body.stream.as_mut() else {
+            return;
+        };
         stream.is_held = false;
         if stream.waiting.is_empty() {
             if !stream.is_armed && body.phase == Phase::AtWork {
@@ -89,12 +94,19 @@ impl Core {
 
     /// Arms the stream's request.
     pub(super) fn arm(&self, serving: usize, body: &mut Body) {
-        let Some(handle) = body.handle.clone() else { return };
+        let Some(handle) = body.handle.clone() else {
+            return;
+        };
         if let Some(stream) = body.stream.as_mut() {
             stream.is_armed = true;
             stream.is_pausing = false;
         }
-        self.issue(serving, body, &handle, Request::ReceiveStream(handle.receive_class()));
+        self.issue(
+            serving,
+            body,
+            &handle,
+            Request::ReceiveStream(handle.receive_class()),
+        );
     }
 
     /// One outcome becomes the next packet, or the end, or nothing.
@@ -140,7 +152,11 @@ impl Core {
                 }
                 None => {
                     // It paused, or the thread that had armed it is gone.
-                    if body.stream.as_ref().is_some_and(|s| !s.is_armed && s.waiting.is_empty()) {
+                    if body
+                        .stream
+                        .as_ref()
+                        .is_some_and(|s| !s.is_armed && s.waiting.is_empty())
+                    {
                         self.arm(serving, &mut body);
                     }
                     None

@@ -121,7 +121,8 @@ impl Crew {
             let mut seats = self.seats();
             self.retired_packets
                 .fetch_add(member.packets.load(Ordering::Relaxed), Ordering::Relaxed);
-            self.retired_stolen.fetch_add(member.stolen.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.retired_stolen
+                .fetch_add(member.stolen.load(Ordering::Relaxed), Ordering::Relaxed);
             seats.discharge(member)
         };
         self.settle(left);
@@ -192,8 +193,14 @@ impl Crew {
     /// After a seat was left: its successor is called, or somebody else looks after its lane.
     fn settle(&self, left: Option<Left>) {
         match left {
-            Some(Left { successor: Some(successor), .. }) => successor.unpark(),
-            Some(Left { seat, successor: None }) => {
+            Some(Left {
+                successor: Some(successor),
+                ..
+            }) => successor.unpark(),
+            Some(Left {
+                seat,
+                successor: None,
+            }) => {
                 self.core.backend().flush(seat);
                 self.wake_one();
             }

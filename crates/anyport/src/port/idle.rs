@@ -83,13 +83,6 @@ impl IdleStack {
         id
     }
 
-    /// As [`claim`](Self::claim), for work that only the thread `id` can do. True: it was listed,
-    /// and the caller must now wake it. False: it is awake or being woken, and sees the work
-    /// before it sleeps again.
-    pub(crate) fn claim_id(&self, id: u32) -> bool {
-        self.anyone_is_listed() && self.remove(id)
-    }
-
     /// As [`claim`](Self::claim), for news that concern everybody, such as closing: takes out all
     /// ids, newest first, and the caller must wake each.
     pub(crate) fn claim_all(&self) -> Vec<u32> {
@@ -182,19 +175,17 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_in_the_middle_can_withdraw_and_be_claimed_by_name() {
+    fn a_thread_in_the_middle_can_withdraw() {
         let idle = IdleStack::new();
         for id in 0..5 {
             idle.announce(id);
         }
         assert!(idle.withdraw(2));
-        assert!(idle.claim_id(3));
-        assert!(!idle.claim_id(3));
-        assert!(!idle.withdraw(3));
-        assert_eq!(idle.len_hint(), 3);
-        assert_eq!(idle.claim_all(), [4, 1, 0]);
+        assert!(!idle.withdraw(2));
+        assert_eq!(idle.len_hint(), 4);
+        assert_eq!(idle.claim_all(), [4, 3, 1, 0]);
         assert!(idle.claim_all().is_empty());
-        assert!(!idle.claim_id(0));
+        assert!(!idle.withdraw(0));
     }
 
     #[test]

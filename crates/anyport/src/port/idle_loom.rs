@@ -110,28 +110,6 @@ fn loom_a_sleeper_never_misses_what_a_flag_says() {
 }
 
 #[test]
-fn loom_a_sleeper_named_by_its_waker_never_misses_its_work() {
-    loom::model(|| {
-        let shared = Arc::new((AtomicBool::new(false), IdleStack::new(), Bed::default()));
-        let other = Arc::clone(&shared);
-        let poster = thread::spawn(move || {
-            let (work, idle, bed) = &*other;
-            work.store(true, Ordering::Relaxed);
-            if idle.claim_id(0) {
-                bed.wake();
-            }
-        });
-        let (work, idle, bed) = &*shared;
-        idle.announce(0);
-        if !work.load(Ordering::Relaxed) {
-            bed.sleep();
-        }
-        idle.withdraw(0);
-        poster.join().unwrap();
-    });
-}
-
-#[test]
 fn loom_a_sleeper_never_misses_a_posted_item() {
     model(4, || {
         let port = Port::new();

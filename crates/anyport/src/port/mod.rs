@@ -14,7 +14,10 @@ mod handle_ref;
 pub(crate) mod idle;
 mod member;
 mod packet;
-#[allow(clippy::module_inception, reason = "the public type of the layer has the layer's name")]
+#[allow(
+    clippy::module_inception,
+    reason = "the public type of the layer has the layer's name"
+)]
 mod port;
 pub(crate) mod queue;
 mod seats;
@@ -22,8 +25,8 @@ mod stats;
 mod worker;
 
 pub use builder::PortBuilder;
-pub use handle_ref::{Associate, AssociateError, Rejected};
 pub(crate) use handle_ref::HandleRef;
+pub use handle_ref::{Associate, AssociateError, Rejected};
 pub use packet::{GetError, Packet, PostError, PostErrorKind};
 pub use port::CompletionPort;
 pub use stats::Stats;

@@ -101,14 +101,18 @@ fn choose_from(
     };
     let uring = match forced {
         Some(BackendKind::Readiness) => {
-            return Ok(BackendChoice { kind: BackendKind::Readiness, reason: by.to_owned() });
+            return Ok(BackendChoice {
+                kind: BackendKind::Readiness,
+                reason: by.to_owned(),
+            });
         }
         _ => probe_uring(),
     };
     match (forced, uring) {
-        (Some(_), Ok(())) => {
-            Ok(BackendChoice { kind: BackendKind::IoUring, reason: by.to_owned() })
-        }
+        (Some(_), Ok(())) => Ok(BackendChoice {
+            kind: BackendKind::IoUring,
+            reason: by.to_owned(),
+        }),
         (Some(_), Err(why)) => {
             log::error!("the io_uring backend was asked for and is not to be had: {why}");
             Err(unavailable(
@@ -120,7 +124,10 @@ fn choose_from(
             kind: BackendKind::IoUring,
             reason: "the kernel offers all that it takes".to_owned(),
         }),
-        (None, Err(why)) => Ok(BackendChoice { kind: BackendKind::Readiness, reason: why }),
+        (None, Err(why)) => Ok(BackendChoice {
+            kind: BackendKind::Readiness,
+            reason: why,
+        }),
     }
 }
 

@@ -21,8 +21,8 @@ use crate::buf::{BufferPool, PooledBuffer, SizeClass};
 use crate::error::Error;
 use std::time::Duration;
 
-pub use choice::{BackendChoice, BackendKind, available_backends};
 pub(crate) use choice::choose;
+pub use choice::{BackendChoice, BackendKind, available_backends};
 pub(crate) use unix::clock::{ThreadClock, ThreadWatch};
 pub(crate) use unix::code::{error_from_code, error_from_io, is_connect_in_progress};
 pub(crate) use unix::descriptor::Descriptor;

@@ -2,7 +2,6 @@
 //! given to the kernel, so it lives in a box that an operation keeps until its last event.
 
 use super::super::Region;
-use crate::error::{Error, ErrorKind};
 use std::net::SocketAddr;
 
 /// A message header with all that it points to.
@@ -21,7 +20,11 @@ impl Message {
     pub(crate) fn new() -> Box<Self> {
         // SAFETY: all-zero bytes are a valid msghdr and a valid sockaddr_storage.
         let (header, address) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        Box::new(Message { header, regions: Vec::new(), address })
+        Box::new(Message {
+            header,
+            regions: Vec::new(),
+            address,
+        })
     }
 
     /// Sets the regions, leaving out the first `skip` bytes (what went before), and the address to
@@ -41,7 +44,10 @@ impl Message {
             }
             // `wrapping_add`: a region's pointer need not be dereferenceable when it is empty.
             let base = region.ptr.wrapping_add(skip);
-            self.regions.push(libc::iovec { iov_base: base.cast(), iov_len: region.len - skip });
+            self.regions.push(libc::iovec {
+                iov_base: base.cast(),
+                iov_len: region.len - skip,
+            });
             skip = 0;
         }
         self.header.msg_iov = self.regions.as_mut_ptr();
@@ -115,24 +121,15 @@ impl Message {
     }
 }
 
-/// The most regions that one call takes: `IOV_MAX` of Linux and the BSDs.
-pub(crate) const REGIONS_MAX: usize = 1024;
-
-/// Refuses more regions than one system call takes.
-pub(crate) fn check_region_count(count: usize, action: &'static str) -> Result<(), Error> {
-    if count > REGIONS_MAX {
-        return Err(Error::new(ErrorKind::InvalidInput, action)
-            .with_detail("more than 1,024 buffers in one operation"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn region(bytes: &mut [u8]) -> Region {
-        Region { ptr: bytes.as_mut_ptr(), len: bytes.len() }
+        Region {
+            ptr: bytes.as_mut_ptr(),
+            len: bytes.len(),
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::sys::{Event, Outcome, Token, error_from_io};
 use io_uring::{IoUring, cqueue, squeue, types};
 use std::collections::VecDeque;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -119,11 +120,7 @@ impl Lane {
 
     /// The next event; the answers to internal entries are consumed on the way.
     /// `on_orphan` is told the number of a lane without a thread that has events.
-    pub(super) fn next_event(
-        &self,
-        pool: &BufferPool,
-        on_orphan: impl Fn(usize),
-    ) -> Option<Event> {
+    pub(super) fn next_event(&self, pool: &BufferPool, on_orphan: impl Fn(usize)) -> Option<Event> {
         loop {
             let mut groups = lock(&self.groups);
             let completion = match self.next_completion() {
@@ -137,8 +134,11 @@ impl Lane {
                 }
                 None => return None,
             };
-            let (word, result, flags) =
-                (completion.user_data(), completion.result(), completion.flags());
+            let (word, result, flags) = (
+                completion.user_data(),
+                completion.result(),
+                completion.flags(),
+            );
             let outcome = match Sort::of(word) {
                 Sort::Cancel => continue,
                 Sort::Wake => {
@@ -175,14 +175,19 @@ impl Lane {
                 sort => translate::outcome(sort, result),
             };
             let token = Token::from_bits(word);
-            return Some(Event { token, outcome, more: cqueue::more(flags) });
+            return Some(Event {
+                token,
+                outcome,
+                more: cqueue::more(flags),
+            });
         }
     }
 
     pub(super) fn has_events(&self) -> bool {
-        // SAFETY: only the length is read; the two counters are atomics of the shared mapping.
-        let is_empty = unsafe { self.ring.completion_shared() }.is_empty();
-        !is_empty || self.is_overflown()
+        // SAFETY: only the two counters are read, atomics of the shared mapping. The view must not
+        // be dropped: its drop writes the head, which belongs to whoever holds the lock.
+        let queue = ManuallyDrop::new(unsafe { self.ring.completion_shared() });
+        !queue.is_empty() || self.is_overflown()
     }
 
     /// See [`crate::sys::Backend::wait`].
@@ -290,15 +295,20 @@ impl Lane {
     }
 
     fn is_overflown(&self) -> bool {
-        // SAFETY: only a flag is read, an atomic of the shared mapping.
-        unsafe { self.ring.submission_shared() }.cq_overflow()
+        // SAFETY: only a flag is read, an atomic of the shared mapping. The view must not be
+        // dropped: its drop writes the tail, which belongs to whoever holds the lock.
+        ManuallyDrop::new(unsafe { self.ring.submission_shared() }).cq_overflow()
     }
 
     fn fetch_overflown(&self) {
         const GETEVENTS: u32 = 1;
         // SAFETY: nothing is submitted and no argument is passed. Failure leaves the flag set, and
         // the next call tries again.
-        let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 0, GETEVENTS, None) };
+        let _ = unsafe {
+            self.ring
+                .submitter()
+                .enter::<libc::sigset_t>(0, 0, GETEVENTS, None)
+        };
     }
 }
 
@@ -316,11 +326,18 @@ impl Doorbell {
         // SAFETY: eventfd takes no pointers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
-            return Err(error_from_io(&io::Error::last_os_error(), "create an eventfd"));
+            return Err(error_from_io(
+                &io::Error::last_os_error(),
+                "create an eventfd",
+            ));
         }
         // SAFETY: the call above gave a new descriptor, which nobody else knows.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Doorbell { fd, is_rung: AtomicBool::new(false), is_armed: AtomicBool::new(false) })
+        Ok(Doorbell {
+            fd,
+            is_rung: AtomicBool::new(false),
+            is_armed: AtomicBool::new(false),
+        })
     }
 
     fn ring(&self) {

@@ -33,7 +33,11 @@ impl Uring {
     pub(super) fn new(options: BackendOptions) -> Result<Self, Error> {
         let mut lanes = Vec::with_capacity(options.lanes + 1);
         for i in 0..=options.lanes {
-            let doorbell = if i == options.lanes { Some(Doorbell::new()?) } else { None };
+            let doorbell = if i == options.lanes {
+                Some(Doorbell::new()?)
+            } else {
+                None
+            };
             lanes.push(Lane::new(
                 options.submission_entries,
                 options.completion_entries,
@@ -43,7 +47,10 @@ impl Uring {
                 options.pool.stats().bytes_max / 2 / (options.lanes + 1),
             )?);
         }
-        Ok(Uring { lanes, pool: options.pool })
+        Ok(Uring {
+            lanes,
+            pool: options.pool,
+        })
     }
 
     pub(super) fn clerk_lane(&self) -> usize {

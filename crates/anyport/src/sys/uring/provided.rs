@@ -26,7 +26,10 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Groups { by_class: [None, None, None], bytes_max }
+        Groups {
+            by_class: [None, None, None],
+            bytes_max,
+        }
     }
 
     /// Registers the group of `class` if it is not there. When the kernel refuses, receives that
@@ -42,12 +45,8 @@ impl Groups {
         // SAFETY: the entries live as long as the ring: both belong to the same lane, which is
         // dropped only when nothing is under way.
         let result = unsafe {
-            ring.submitter().register_buf_ring_with_flags(
-                address,
-                PROVIDED_MAX,
-                group_id(class),
-                0,
-            )
+            ring.submitter()
+                .register_buf_ring_with_flags(address, PROVIDED_MAX, group_id(class), 0)
         };
         if let Err(e) = result {
             log::error!("registering a buffer group failed: {e}");
@@ -119,7 +118,9 @@ impl Group {
     fn new(class: SizeClass, limit: usize) -> Self {
         // SAFETY: the layout has a size that is not zero.
         let memory = unsafe { alloc_zeroed(Self::layout()) };
-        let Some(entries) = NonNull::new(memory.cast()) else { handle_alloc_error(Self::layout()) };
+        let Some(entries) = NonNull::new(memory.cast()) else {
+            handle_alloc_error(Self::layout())
+        };
         Group {
             class,
             entries,
@@ -139,11 +140,14 @@ impl Group {
     fn top_up(&mut self, pool: &BufferPool) {
         let before = self.tail;
         while self.provided() < self.target {
-            let Some(buffer) = pool.take(self.class) else { break };
+            let Some(buffer) = pool.take(self.class) else {
+                break;
+            };
             let Some(id) = self.free_ids.pop() else { break };
             let mut buffer = Buffer::from(buffer);
-            let (address, length) =
-                buffer.write_parts().expect("a pooled buffer can be written to");
+            let (address, length) = buffer
+                .write_parts()
+                .expect("a pooled buffer can be written to");
             let slot = usize::from(self.tail & (PROVIDED_MAX - 1));
             // SAFETY: `slot` is within the PROVIDED_MAX entries of the allocation. The kernel does
             // not read an entry before the tail says so, below.
@@ -152,7 +156,9 @@ impl Group {
             entry.set_len(length as u32);
             entry.set_bid(id);
             self.tail = self.tail.wrapping_add(1);
-            let buffer = buffer.into_pooled().expect("it was made from a pooled buffer");
+            let buffer = buffer
+                .into_pooled()
+                .expect("it was made from a pooled buffer");
             self.slots[usize::from(id)] = Some(buffer);
         }
         if self.tail != before {

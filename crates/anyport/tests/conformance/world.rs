@@ -1,0 +1,190 @@
+//! What the statements share: ports, connected sockets, files, and waits that end.
+//!
+//! Every wait has a deadline far beyond what it takes, so that a bug fails instead of hanging;
+//! nothing here measures speed.
+
+use anyport::net::{Socket, SocketHandle};
+use anyport::{BackendKind, CompletionPort, GetError, Packet, PortBuilder, available_backends};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a statement waits for one event.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long a whole statement may take, with waits of the engine itself that have no deadline.
+const STATEMENT_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Runs a statement on a backend; says so when the machine does not offer it.
+pub fn run(kind: BackendKind, statement: fn(BackendKind)) {
+    if let Some(reason) = reason_not_to_run(kind) {
+        let required = std::env::var("ANYPORT_REQUIRE").unwrap_or_default();
+        let is_required = required
+            .split(',')
+            .any(|name| name.trim().parse() == Ok(kind));
+        assert!(
+            !is_required,
+            "{kind} is required and not to be had: {reason}"
+        );
+        println!("not run: {reason}");
+        return;
+    }
+    let (ended, is_over) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        let _ended = ended;
+        statement(kind);
+    });
+    match is_over.recv_timeout(STATEMENT_DEADLINE) {
+        Err(RecvTimeoutError::Timeout) => panic!("hangs: not over after {STATEMENT_DEADLINE:?}"),
+        _ => {
+            if let Err(panic) = thread.join() {
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+fn reason_not_to_run(kind: BackendKind) -> Option<String> {
+    match available_backends().into_iter().find(|(k, _)| *k == kind) {
+        Some((_, Ok(()))) => None,
+        Some((_, Err(reason))) => Some(reason),
+        None => Some(format!("{kind} is not part of this build")),
+    }
+}
+
+/// Sets a port up on this backend.
+pub fn builder(kind: BackendKind) -> PortBuilder {
+    CompletionPort::<()>::builder().backend(kind)
+}
+
+/// A port on this backend with a concurrency value of 2.
+pub fn port<T: Send + 'static>(kind: BackendKind) -> CompletionPort<T> {
+    builder(kind).concurrency(2).build().expect("a port")
+}
+
+/// The next packet, which must come.
+pub fn get<T: Send + 'static>(port: &CompletionPort<T>) -> Packet<T> {
+    port.get(Some(DEADLINE)).expect("a packet")
+}
+
+/// The next `count` packets, which must come.
+pub fn get_all<T: Send + 'static>(port: &CompletionPort<T>, count: usize) -> Vec<Packet<T>> {
+    (0..count).map(|_| get(port)).collect()
+}
+
+/// No operation is under way and no packet waits, so none can come any more.
+pub fn assert_nothing_is_left<T: Send + 'static>(port: &CompletionPort<T>) {
+    match port.get(Some(Duration::ZERO)) {
+        Err(error) => assert_eq!(error, GetError::TimedOut),
+        Ok(packet) => panic!("a packet too many: {:?} of key {}", packet.kind, packet.key),
+    }
+    let stats = port.stats();
+    assert_eq!(
+        (stats.operations_live, stats.posted_waiting),
+        (0, 0),
+        "{stats:?}"
+    );
+}
+
+/// The bytes of a packet's buffers, one after the other.
+pub fn bytes_of<T>(packet: &Packet<T>) -> Vec<u8> {
+    packet
+        .buffers
+        .iter()
+        .flat_map(|buffer| buffer.as_slice().iter().copied())
+        .collect()
+}
+
+/// `127.0.0.1`, at a port that the system chooses.
+pub fn any_local() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// Two connected streams of the standard library, whose blocking calls end at the deadline.
+pub fn streams() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(any_local()).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let near = TcpStream::connect(address).expect("a connection");
+    let (far, _) = listener.accept().expect("its other end");
+    for stream in [&near, &far] {
+        stream
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a read timeout");
+        stream
+            .set_write_timeout(Some(DEADLINE))
+            .expect("a write timeout");
+        stream.set_nodelay(true).expect("no delay");
+    }
+    (near, far)
+}
+
+/// A connected socket of the port under this key, and its peer.
+pub fn connection<T: Send + 'static>(
+    port: &CompletionPort<T>,
+    key: usize,
+) -> (SocketHandle<T>, TcpStream) {
+    let (near, far) = streams();
+    (associated(port, near, key), far)
+}
+
+/// The stream as a socket of the port.
+pub fn associated<T: Send + 'static>(
+    port: &CompletionPort<T>,
+    stream: TcpStream,
+    key: usize,
+) -> SocketHandle<T> {
+    port.associate(Socket::from(stream), key)
+        .expect("associated")
+}
+
+/// `count` bytes from the stream.
+pub fn read_exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    stream.read_exact(&mut bytes).expect("all bytes");
+    bytes
+}
+
+/// What the channel brings, which must come.
+pub fn next<M>(channel: &Receiver<M>) -> M {
+    channel.recv_timeout(DEADLINE).expect("it comes")
+}
+
+/// Waits until `is_so`.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "did not come: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A path for a file of one test; what is there is removed when this is dropped.
+pub struct TemporaryPath(PathBuf);
+
+impl TemporaryPath {
+    /// A path that nobody else has.
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("anyport-conformance-{}-{number}", std::process::id());
+        TemporaryPath(std::env::temp_dir().join(name))
+    }
+}
+
+impl AsRef<Path> for TemporaryPath {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryPath {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
