@@ -255,15 +255,9 @@ pub(crate) enum StallKind {
 const MESSAGE_MAX: usize = 1 << 30;
 
 fn count(text: &str) -> Result<usize, String> {
-    let number: usize = text
-        .parse()
-        .map_err(|_| format!("`{text}` is not a number"))?;
+    let number: usize = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
     // Far above any use; keeps a slip of the finger from starting a million threads.
-    if number > 4096 {
-        Err(format!("{number} is too many: at most 4096"))
-    } else {
-        Ok(number)
-    }
+    if number > 4096 { Err(format!("{number} is too many: at most 4096")) } else { Ok(number) }
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -284,18 +278,12 @@ fn message_size(text: &str) -> Result<usize, String> {
 
 fn frame_size(text: &str) -> Result<usize, String> {
     let bytes = parse_size(text)?;
-    u32::try_from(bytes)
-        .map(|_| bytes)
-        .map_err(|_| "dataLength has 32 bits: below 4g".into())
+    u32::try_from(bytes).map(|_| bytes).map_err(|_| "dataLength has 32 bits: below 4g".into())
 }
 
 fn run_time(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text)?;
-    if time.is_zero() {
-        Err("the time measured must be above zero".into())
-    } else {
-        Ok(time)
-    }
+    if time.is_zero() { Err("the time measured must be above zero".into()) } else { Ok(time) }
 }
 
 #[cfg(test)]
@@ -312,9 +300,7 @@ mod tests {
     fn the_command_of_the_contract_is_understood() {
         let line = "anyport demo --conns 1000,5000 --size 16k --secs 3 --json rows.json";
         let cli = Cli::try_parse_from(line.split(' ')).expect("parses");
-        let Command::Demo(demo) = cli.command else {
-            panic!("not demo")
-        };
+        let Command::Demo(demo) = cli.command else { panic!("not demo") };
         assert_eq!(demo.conns, [1000, 5000]);
         assert_eq!(demo.size, 16_384);
         assert_eq!(demo.secs, Duration::from_secs(3));

@@ -26,7 +26,5 @@ pub(crate) fn choose(_socket: &Socket, _name: &str) -> io::Result<()> {
 /// The name of one without pacing, if this system has it.
 pub(crate) fn unpaced() -> Option<&'static str> {
     let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).ok()?;
-    ["cubic", "reno"]
-        .into_iter()
-        .find(|name| choose(&socket, name).is_ok())
+    ["cubic", "reno"].into_iter().find(|name| choose(&socket, name).is_ok())
 }

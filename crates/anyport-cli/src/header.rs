@@ -41,10 +41,7 @@ mod tests {
 
     #[test]
     fn both_fields_are_little_endian_length_first() {
-        let header = PacketHeader {
-            data_length: 0x0403_0201,
-            command_type: 0x0807_0605,
-        };
+        let header = PacketHeader { data_length: 0x0403_0201, command_type: 0x0807_0605 };
         assert_eq!(header.encode(), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(PacketHeader::decode(&header.encode()), Some(header));
     }

@@ -40,11 +40,7 @@ impl Interrupt {
 
     /// Asks for the end and wakes all waiters.
     pub(crate) fn set(&self) {
-        let _held = self
-            .shared
-            .lock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _held = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.is_set.store(true, Ordering::Release);
         self.shared.changed.notify_all();
     }
@@ -56,17 +52,9 @@ impl Interrupt {
 
     /// Blocks until the end is asked for.
     pub(crate) fn wait(&self) {
-        let mut held = self
-            .shared
-            .lock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.is_set() {
-            held = self
-                .shared
-                .changed
-                .wait(held)
-                .unwrap_or_else(PoisonError::into_inner);
+            held = self.shared.changed.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -13,10 +13,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// A line that is empty so far.
     pub(crate) fn new() -> Self {
-        Self {
-            is_terminal: std::io::stderr().is_terminal(),
-            shown_len: 0,
-        }
+        Self { is_terminal: std::io::stderr().is_terminal(), shown_len: 0 }
     }
 
     /// Puts `text` in place of what is shown.

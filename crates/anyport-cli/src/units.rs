@@ -11,23 +11,16 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     let text = text.trim();
     let (number, unit) = split_number(text);
     let unit = unit.to_ascii_lowercase();
-    let shift = match unit
-        .strip_suffix("ib")
-        .or(unit.strip_suffix('b'))
-        .unwrap_or(&unit)
-    {
+    let shift = match unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(&unit) {
         "" => 0,
         "k" => 10,
         "m" => 20,
         "g" => 30,
         _ => return Err(format!("`{text}` is not a size: write 64, 16k, 1m or 2g")),
     };
-    let number: usize = number
-        .parse()
-        .map_err(|_| format!("`{text}` is not a size: write 64, 16k, 1m or 2g"))?;
-    number
-        .checked_mul(1 << shift)
-        .ok_or_else(|| format!("`{text}` is too large a size"))
+    let number: usize =
+        number.parse().map_err(|_| format!("`{text}` is not a size: write 64, 16k, 1m or 2g"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is too large a size"))
 }
 
 /// Parses a duration: a number, then `us`, `ms`, `s`, `m` (minutes) or nothing for seconds.
@@ -70,9 +63,7 @@ pub(crate) fn format_count(number: u64) -> String {
 }
 
 fn split_number(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -96,16 +87,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_size_is_refused_with_an_example() {
-        for text in [
-            "",
-            "k",
-            "-1",
-            "1.5k",
-            "16x",
-            "16 k b",
-            "99999999999999999999g",
-            "999999999999g",
-        ] {
+        for text in
+            ["", "k", "-1", "1.5k", "16x", "16 k b", "99999999999999999999g", "999999999999g"]
+        {
             assert!(parse_size(text).is_err(), "{text}");
         }
         assert!(parse_size("16x").unwrap_err().contains("16k"));
@@ -113,19 +97,10 @@ mod tests {
 
     #[test]
     fn a_bare_duration_is_in_seconds() {
-        for (text, ms) in [
-            ("3", 3000),
-            ("0.5", 500),
-            ("3s", 3000),
-            ("20ms", 20),
-            ("1m", 60_000),
-            ("2000us", 2),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_millis(ms)),
-                "{text}"
-            );
+        for (text, ms) in
+            [("3", 3000), ("0.5", 500), ("3s", 3000), ("20ms", 20), ("1m", 60_000), ("2000us", 2)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "s", "-1s", "3h", "1e9"] {
             assert!(parse_duration(text).is_err(), "{text}");

@@ -119,24 +119,12 @@ pub struct Error {
 impl Error {
     /// An error of this library's own making: `action` is what was tried ("associate a socket").
     pub(crate) const fn new(kind: ErrorKind, action: &'static str) -> Self {
-        Error {
-            kind,
-            code: None,
-            action,
-            detail: "",
-            transferred: 0,
-        }
+        Error { kind, code: None, action, detail: "", transferred: 0 }
     }
 
     /// An error of the operating system, with its number.
     pub(crate) fn from_code(kind: ErrorKind, code: i32, action: &'static str) -> Self {
-        Error {
-            kind,
-            code: Some(code),
-            action,
-            detail: "",
-            transferred: 0,
-        }
+        Error { kind, code: Some(code), action, detail: "", transferred: 0 }
     }
 
     /// Adds a sentence that says more than the kind does.
@@ -229,10 +217,7 @@ mod tests {
     fn an_error_says_what_failed_why_and_what_to_do() {
         let error = Error::from_code(ErrorKind::Reset, 104, "receive");
         let text = error.to_string();
-        assert!(
-            text.starts_with("receive: connection reset by peer"),
-            "{text}"
-        );
+        assert!(text.starts_with("receive: connection reset by peer"), "{text}");
         assert!(text.contains("os error 104"), "{text}");
         assert!(text.ends_with("close this handle"), "{text}");
     }

@@ -84,26 +84,19 @@ pub(crate) fn connect_all(
                 PROGRESS_TIMEOUT.as_secs(),
             )));
         }
-        sockets
-            .wait(&mut events, RETRY_AFTER)
-            .map_err(Failure::poll)?;
+        sockets.wait(&mut events, RETRY_AFTER).map_err(Failure::poll)?;
         for event in events.iter() {
             round.finish(sockets, event.key)?;
         }
         on_progress(round.connected);
     }
     if round.connected == 0 {
-        let why = round
-            .first_error
-            .map_or_else(String::new, |error| format!(": {error}"));
+        let why = round.first_error.map_or_else(String::new, |error| format!(": {error}"));
         return Err(Failure::Message(format!(
             "cannot connect to {peer}{why} (after {ATTEMPTS_MAX} attempts)"
         )));
     }
-    Ok(Connected {
-        failed: round.failed,
-        first_error: round.first_error,
-    })
+    Ok(Connected { failed: round.failed, first_error: round.first_error })
 }
 
 struct Round {
@@ -226,10 +219,8 @@ mod tests {
             std::thread::spawn(move || listener.incoming().take(count).collect::<Vec<_>>());
         let mut sockets = Sockets::new(count).expect("a poller");
         let mut seen = 0;
-        let connected = connect_all(&mut sockets, peer, None, &Interrupt::default(), |n| {
-            seen = n
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
+        let connected = connect_all(&mut sockets, peer, None, &Interrupt::default(), |n| seen = n)
+            .unwrap_or_else(|failure| panic!("{failure}"));
         assert_eq!(connected.failed, 0);
         assert_eq!(seen, count);
         assert_eq!(acceptor.join().expect("accepted").len(), count);
@@ -237,26 +228,17 @@ mod tests {
 
     #[test]
     fn nobody_listening_is_an_error_after_a_bounded_number_of_attempts() {
-        let peer = TcpListener::bind("127.0.0.1:0")
-            .expect("bind")
-            .local_addr()
-            .expect("address");
+        let peer = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
         let mut sockets = Sockets::new(3).expect("a poller");
         let failure = connect_all(&mut sockets, peer, None, &Interrupt::default(), |_| ())
             .err()
             .expect("nobody listens");
-        assert!(
-            failure.to_string().contains("cannot connect to"),
-            "{failure}"
-        );
+        assert!(failure.to_string().contains("cannot connect to"), "{failure}");
     }
 
     #[test]
     fn an_interrupt_ends_the_attempts() {
-        let peer = TcpListener::bind("127.0.0.1:0")
-            .expect("bind")
-            .local_addr()
-            .expect("address");
+        let peer = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
         let interrupt = Interrupt::default();
         interrupt.set();
         let mut sockets = Sockets::new(1).expect("a poller");

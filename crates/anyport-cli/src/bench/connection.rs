@@ -22,10 +22,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection that starts at `base` in the pattern and owes nothing.
     pub(crate) fn new(base: u64) -> Self {
-        Self {
-            base,
-            ..Self::default()
-        }
+        Self { base, ..Self::default() }
     }
 
     /// Starts messages of `bytes` in all.

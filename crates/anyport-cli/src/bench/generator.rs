@@ -147,15 +147,10 @@ impl<'a> Generator<'a> {
     ) -> Result<Self, Failure> {
         let pattern = Pattern::new(load.size, load.is_framed);
         let mut sockets = Sockets::new(load.conns).map_err(Failure::poll)?;
-        let connected = connect_all(
-            &mut sockets,
-            load.peer,
-            load.congestion.as_deref(),
-            interrupt,
-            |n| {
+        let connected =
+            connect_all(&mut sockets, load.peer, load.congestion.as_deref(), interrupt, |n| {
                 watch(Moment::Connecting { connected: n });
-            },
-        )?;
+            })?;
         let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3)
             .map_err(|error| Failure::Message(format!("no histogram: {error}")))?;
         let mut outcome = Outcome {
@@ -169,23 +164,15 @@ impl<'a> Generator<'a> {
         };
         if let Some(error) = connected.first_error {
             outcome.errors += connected.failed as u64;
-            outcome
-                .notes
-                .push(format!("{} connections failed: {error}", connected.failed));
+            outcome.notes.push(format!("{} connections failed: {error}", connected.failed));
         }
         let active = load.active.min(load.conns);
         Ok(Self {
-            connections: (0..load.conns)
-                .map(|i| Connection::new(pattern.base(i)))
-                .collect(),
+            connections: (0..load.conns).map(|i| Connection::new(pattern.base(i))).collect(),
             sent_at: vec![0; active * load.pipeline],
             epoch: Instant::now(),
             // Without verification the kernel needs the room, not the bytes.
-            buffer: if load.is_verified {
-                vec![0; RUN_LEN]
-            } else {
-                Vec::with_capacity(RUN_LEN)
-            },
+            buffer: if load.is_verified { vec![0; RUN_LEN] } else { Vec::with_capacity(RUN_LEN) },
             phase: Phase::WarmUp,
             load,
             interrupt,
@@ -361,10 +348,7 @@ impl<'a> Generator<'a> {
         // A surplus byte that happens to be what was to be sent next is wrong all the same.
         self.outcome.wrong_bytes += wrong.max(surplus);
         if surplus > 0 {
-            return self.lose(
-                index,
-                &format!("{surplus} bytes came back that were never sent"),
-            );
+            return self.lose(index, &format!("{surplus} bytes came back that were never sent"));
         }
         let is_measured = self.phase == Phase::Measure;
         if is_measured {
@@ -379,9 +363,7 @@ impl<'a> Generator<'a> {
             }
             let sent_at = &mut self.sent_at[index * self.load.pipeline + slot];
             if is_measured {
-                self.outcome
-                    .latency
-                    .saturating_record(now.saturating_sub(*sent_at));
+                self.outcome.latency.saturating_record(now.saturating_sub(*sent_at));
                 self.outcome.messages += 1;
             }
             *sent_at = now;
@@ -407,9 +389,7 @@ impl<'a> Generator<'a> {
         self.sockets.close(index);
         self.outcome.errors += 1;
         if self.outcome.notes.len() < NOTES_MAX {
-            self.outcome
-                .notes
-                .push(format!("connection {}: {why}", index + 1));
+            self.outcome.notes.push(format!("connection {}: {why}", index + 1));
         }
     }
 

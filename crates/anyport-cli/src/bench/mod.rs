@@ -65,14 +65,9 @@ pub(crate) fn run(args: &BenchArgs, interrupt: &Interrupt) -> Ending {
     if !is_json_on_stdout {
         // The first two columns and the server's figures are not ours to know.
         let known = (0..HEADINGS.len()).filter(|column| ![0, 1, 9, 10].contains(column));
-        let (headings, cells): (Vec<&str>, Vec<String>) = known
-            .map(|column| (HEADINGS[column], row.cells().swap_remove(column)))
-            .unzip();
-        print(&format!(
-            "{}\n{}",
-            describe(&load),
-            table(&headings, &[cells])
-        ));
+        let (headings, cells): (Vec<&str>, Vec<String>) =
+            known.map(|column| (HEADINGS[column], row.cells().swap_remove(column))).unzip();
+        print(&format!("{}\n{}", describe(&load), table(&headings, &[cells])));
     }
     if let Some(path) = &args.json
         && let Err(why) = write_json(path, &row)
@@ -82,25 +77,16 @@ pub(crate) fn run(args: &BenchArgs, interrupt: &Interrupt) -> Ending {
     for note in &outcome.notes {
         eprintln!("anyport: {note}");
     }
-    if row.is_clean() {
-        Ending::Well
-    } else {
-        Ending::Wrong
-    }
+    if row.is_clean() { Ending::Well } else { Ending::Wrong }
 }
 
 /// Whether the load can be made at all: the limits that one flag alone does not show.
 pub(crate) fn check(load: &Load) -> Result<(), String> {
     if load.is_framed && load.size > FRAMED_SIZE_MAX {
-        return Err(format!(
-            "--framed: a message has at most {}",
-            format_size(FRAMED_SIZE_MAX)
-        ));
+        return Err(format!("--framed: a message has at most {}", format_size(FRAMED_SIZE_MAX)));
     }
     if load.active.saturating_mul(load.pipeline) > IN_FLIGHT_MAX {
-        return Err(format!(
-            "more than {IN_FLIGHT_MAX} messages in flight: lower --pipeline"
-        ));
+        return Err(format!("more than {IN_FLIGHT_MAX} messages in flight: lower --pipeline"));
     }
     Ok(())
 }
@@ -121,10 +107,6 @@ fn describe(load: &Load) -> String {
     if load.is_framed {
         text += ", framed";
     }
-    text += if load.is_verified {
-        ", every byte compared"
-    } else {
-        ", bytes counted"
-    };
+    text += if load.is_verified { ", every byte compared" } else { ", bytes counted" };
     text
 }

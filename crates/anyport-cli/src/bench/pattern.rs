@@ -39,10 +39,7 @@ impl Pattern {
         if framed {
             for (place, frame) in (0..).zip(table.chunks_exact_mut(message_len)) {
                 let data_length = u32::try_from(size).unwrap_or(u32::MAX);
-                let header = PacketHeader {
-                    data_length,
-                    command_type: place,
-                };
+                let header = PacketHeader { data_length, command_type: place };
                 frame[..HEADER_LEN].copy_from_slice(&header.encode());
             }
         }
@@ -50,12 +47,7 @@ impl Pattern {
             let more = (period + RUN_LEN - table.len()).min(period);
             table.extend_from_within(..more);
         }
-        Self {
-            table,
-            period,
-            message_len,
-            frames: frames.map(|frames| frames as u64),
-        }
+        Self { table, period, message_len, frames: frames.map(|frames| frames as u64) }
     }
 
     /// Bytes of one message on the wire, the header included.
@@ -83,11 +75,7 @@ impl Pattern {
         if expected == got {
             return 0;
         }
-        expected
-            .iter()
-            .zip(got)
-            .filter(|(expected, got)| expected != got)
-            .count() as u64
+        expected.iter().zip(got).filter(|(expected, got)| expected != got).count() as u64
     }
 }
 
@@ -135,10 +123,7 @@ mod tests {
             let pattern = Pattern::new(64, framed);
             let first = &pattern.from(pattern.base(0))[..64 + HEADER_LEN];
             for index in 1..1000 {
-                assert!(
-                    pattern.count_wrong(pattern.base(index), first) > 0,
-                    "{index}"
-                );
+                assert!(pattern.count_wrong(pattern.base(index), first) > 0, "{index}");
             }
         }
     }

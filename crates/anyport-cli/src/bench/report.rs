@@ -124,21 +124,13 @@ pub(crate) const HEADINGS: [&str; 13] = [
 /// Lines with every column as wide as its widest cell; text to the left, numbers to the right.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = rows
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count());
-        cells
-            .max()
-            .unwrap_or(0)
-            .max(headings[column].chars().count())
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0).max(headings[column].chars().count())
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let is_number: Vec<bool> = (0..headings.len())
         .map(|column| {
-            rows.iter()
-                .filter_map(|row| row.get(column))
-                .any(|c| c.starts_with(char::is_numeric))
+            rows.iter().filter_map(|row| row.get(column)).any(|c| c.starts_with(char::is_numeric))
         })
         .collect();
     let line = |cells: &[&str]| {
@@ -163,9 +155,7 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 /// Prints `text`; that nobody reads it is no reason to stop.
 pub(crate) fn print(text: &str) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Writes `value` as JSON to `path`, or to standard output when it is `-`.
@@ -228,14 +218,8 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_numbers_stand_to_the_right() {
-        let rows = vec![
-            vec!["a".to_owned(), "5".to_owned()],
-            vec!["bcd".into(), "1,234".into()],
-        ];
-        assert_eq!(
-            table(&["name", "n"], &rows),
-            "name      n\na         5\nbcd   1,234\n"
-        );
+        let rows = vec![vec!["a".to_owned(), "5".to_owned()], vec!["bcd".into(), "1,234".into()]];
+        assert_eq!(table(&["name", "n"], &rows), "name      n\na         5\nbcd   1,234\n");
     }
 
     #[test]

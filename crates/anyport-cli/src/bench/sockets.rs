@@ -23,10 +23,7 @@ impl Sockets {
     /// `count` places without a socket.
     pub(crate) fn new(count: usize) -> io::Result<Self> {
         let poller = Poller::new()?;
-        Ok(Self {
-            poller,
-            list: std::iter::repeat_with(|| None).take(count).collect(),
-        })
+        Ok(Self { poller, list: std::iter::repeat_with(|| None).take(count).collect() })
     }
 
     /// Starts a connect at `index`, in place of a socket that was there. The result comes as an
@@ -51,10 +48,7 @@ impl Sockets {
         }
         // SAFETY: the socket is kept in `list`; `close` and `drop`, the only ways out of it, take
         // it from the poller before they close it.
-        unsafe {
-            self.poller
-                .add_with_mode(&socket, Event::all(index), PollMode::Edge)
-        }?;
+        unsafe { self.poller.add_with_mode(&socket, Event::all(index), PollMode::Edge) }?;
         self.list[index] = Some(socket);
         Ok(())
     }
@@ -92,8 +86,7 @@ impl Sockets {
 
     /// Says that nothing more will be sent at `index`.
     pub(crate) fn end_sending(&self, index: usize) -> io::Result<()> {
-        self.get(index)
-            .map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write))
+        self.get(index).map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write))
     }
 
     /// Closes the socket at `index`, if there is one.
@@ -142,18 +135,13 @@ mod tests {
     fn wait_for(sockets: &Sockets, index: usize) {
         let mut events = Events::new();
         while !events.iter().any(|event| event.key == index) {
-            sockets
-                .wait(&mut events, Duration::from_secs(10))
-                .expect("a wait");
+            sockets.wait(&mut events, Duration::from_secs(10)).expect("a wait");
         }
     }
 
     #[test]
     fn a_refused_connect_tells_why() {
-        let free = TcpListener::bind("127.0.0.1:0")
-            .expect("bind")
-            .local_addr()
-            .expect("address");
+        let free = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
         let mut sockets = Sockets::new(1).expect("a poller");
         match sockets.connect(0, free, None) {
             Ok(()) => {

@@ -87,10 +87,7 @@ impl ServerProcess {
         let deadline = Instant::now() + END_TIMEOUT;
         // Its standard output ends when the process does.
         loop {
-            match self
-                .stdout
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
@@ -99,15 +96,8 @@ impl ServerProcess {
                 }
             }
         }
-        let status = self
-            .child
-            .wait()
-            .map_err(|error| format!("cannot be waited for: {error}"))?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(self.describe_end(status))
-        }
+        let status = self.child.wait().map_err(|error| format!("cannot be waited for: {error}"))?;
+        if status.success() { Ok(()) } else { Err(self.describe_end(status)) }
     }
 
     fn wait_for_address(&mut self, interrupt: &Interrupt) -> Result<SocketAddr, String> {
@@ -115,9 +105,7 @@ impl ServerProcess {
         loop {
             match self.stdout.recv_timeout(Duration::from_millis(50)) {
                 Ok(line) => {
-                    let addr = line
-                        .strip_prefix("listening on ")
-                        .and_then(|a| a.parse().ok());
+                    let addr = line.strip_prefix("listening on ").and_then(|a| a.parse().ok());
                     return addr.ok_or_else(|| format!("said `{line}` in place of its address"));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -128,10 +116,7 @@ impl ServerProcess {
                     return Err("interrupted".into());
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
-                    return Err(format!(
-                        "did not listen within {} s",
-                        START_TIMEOUT.as_secs()
-                    ));
+                    return Err(format!("did not listen within {} s", START_TIMEOUT.as_secs()));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -140,10 +125,8 @@ impl ServerProcess {
 
     fn describe_end(&self, status: ExitStatus) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let words: Vec<&str> = said
-            .iter()
-            .map(|line| line.trim_start_matches("anyport: "))
-            .collect();
+        let words: Vec<&str> =
+            said.iter().map(|line| line.trim_start_matches("anyport: ")).collect();
         if words.is_empty() {
             format!("ended with {status}")
         } else {

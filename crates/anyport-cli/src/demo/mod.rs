@@ -31,19 +31,12 @@ pub(crate) fn run(args: &DemoArgs, interrupt: &Interrupt, descriptors: Option<u6
         interrupt,
         congestion: congestion::unpaced(),
         progress: Progress::new(),
-        servers: vec![Server {
-            model: Model::Threads,
-            backend: None,
-        }],
+        servers: vec![Server { model: Model::Threads, backend: None }],
         unavailable: Vec::new(),
         rows: Vec::new(),
         troubles: Vec::new(),
     };
-    if let Err(why) = args
-        .conns
-        .iter()
-        .try_for_each(|&conns| bench::check(&demo.load(conns)))
-    {
+    if let Err(why) = args.conns.iter().try_for_each(|&conns| bench::check(&demo.load(conns))) {
         return Ending::Usage(why);
     }
     demo.find_backends();
@@ -66,8 +59,7 @@ struct Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.model.name())?;
-        self.backend
-            .map_or(Ok(()), |backend| write!(f, " {}", backend.name()))
+        self.backend.map_or(Ok(()), |backend| write!(f, " {}", backend.name()))
     }
 }
 
@@ -90,19 +82,13 @@ impl Demo<'_> {
         for (backend, availability) in serve::port::backends() {
             match availability {
                 Ok(()) => {
-                    self.servers.push(Server {
-                        model: Model::Port,
-                        backend: Some(backend),
-                    });
+                    self.servers.push(Server { model: Model::Port, backend: Some(backend) });
                 }
-                Err(why) => self
-                    .unavailable
-                    .push(format!("port {}: {why}", backend.name())),
+                Err(why) => self.unavailable.push(format!("port {}: {why}", backend.name())),
             }
         }
         if self.servers.len() == 1 {
-            self.troubles
-                .push("no backend of the port is available".into());
+            self.troubles.push("no backend of the port is available".into());
         }
     }
 
@@ -141,17 +127,12 @@ impl Demo<'_> {
             ..Row::empty(conns, self.args.size)
         };
         match self.measure(server, conns, step) {
-            Ok(row) => self.rows.push(Row {
-                model: blank.model,
-                backend: blank.backend,
-                ..row
-            }),
+            Ok(row) => self.rows.push(Row { model: blank.model, backend: blank.backend, ..row }),
             Err(Failure::Interrupted) => return Err(Interrupted),
             Err(Failure::Message(_)) if self.interrupt.is_set() => return Err(Interrupted),
             Err(Failure::Message(why)) => {
                 let conns = format_count(conns as u64);
-                self.troubles
-                    .push(format!("{server}, {conns} connections: {why}"));
+                self.troubles.push(format!("{server}, {conns} connections: {why}"));
                 self.rows.push(Row { errors: 1, ..blank });
             }
         }
@@ -162,10 +143,7 @@ impl Demo<'_> {
         let child = ServerProcess::start(&self.arguments(server), self.interrupt)
             .map_err(|why| Failure::Message(format!("the server {why}")))?;
         let pid = child.pid();
-        let load = Load {
-            peer: child.addr(),
-            ..self.load(conns)
-        };
+        let load = Load { peer: child.addr(), ..self.load(conns) };
         let rss_before = process::resident_bytes(pid).ok();
         let mut rss_peak = None;
         let (mut cpu_begin, mut cpu_end) = (None, None);
@@ -201,11 +179,9 @@ impl Demo<'_> {
             rounded(peak.saturating_sub(before) as f64 / 1024.0 / conns as f64)
         });
         let name = format!("{server}, {} connections", format_count(conns as u64));
-        self.troubles
-            .extend(outcome.notes.iter().map(|note| format!("{name}: {note}")));
+        self.troubles.extend(outcome.notes.iter().map(|note| format!("{name}: {note}")));
         if row.wrong_bytes > 0 {
-            self.troubles
-                .push(format!("{name}: {} wrong bytes", row.wrong_bytes));
+            self.troubles.push(format!("{name}: {} wrong bytes", row.wrong_bytes));
         }
         if let Err(why) = ended {
             row.errors += 1;
@@ -230,16 +206,10 @@ impl Demo<'_> {
     }
 
     fn arguments(&self, server: Server) -> Vec<String> {
-        let mut arguments: Vec<String> = [
-            "serve",
-            "echo",
-            "--listen",
-            "127.0.0.1:0",
-            "--end-with-stdin",
-            "--model",
-        ]
-        .map(Into::into)
-        .into();
+        let mut arguments: Vec<String> =
+            ["serve", "echo", "--listen", "127.0.0.1:0", "--end-with-stdin", "--model"]
+                .map(Into::into)
+                .into();
         arguments.push(server.model.name().into());
         if let Some(backend) = server.backend {
             arguments.extend(["--backend".into(), backend.name().into()]);
@@ -275,21 +245,13 @@ impl Demo<'_> {
     /// The tables, as they are printed.
     fn tables(&self) -> String {
         // The first one found is the one that a port takes by itself.
-        let backend = self
-            .servers
-            .iter()
-            .find_map(|server| server.backend)
-            .map(Backend::name);
+        let backend = self.servers.iter().find_map(|server| server.backend).map(Backend::name);
         let mut text = format!(
             "Echo of {} messages, {} in flight a connection, every byte compared{}{}\n\n{}\n{}",
             format_size(self.args.size),
             self.args.pipeline,
-            backend
-                .map(|backend| format!("; port: {backend}"))
-                .unwrap_or_default(),
-            self.congestion
-                .map(|name| format!("; TCP {name}"))
-                .unwrap_or_default(),
+            backend.map(|backend| format!("; port: {backend}")).unwrap_or_default(),
+            self.congestion.map(|name| format!("; TCP {name}")).unwrap_or_default(),
             table::comparison(&self.args.conns, &self.rows, backend),
             table::full(&self.rows),
         );

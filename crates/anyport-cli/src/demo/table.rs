@@ -21,9 +21,7 @@ pub(super) fn comparison(conns: &[usize], rows: &[Row], backend: Option<&str>) -
         .map(|&conns| {
             let threads = rate("threads", None, conns);
             let port = backend.and_then(|backend| rate("port", Some(backend), conns));
-            let ratio = threads
-                .zip(port)
-                .map(|(threads, port)| port / threads * 100.0);
+            let ratio = threads.zip(port).map(|(threads, port)| port / threads * 100.0);
             vec![
                 format_count(conns as u64),
                 figure(threads),
@@ -32,10 +30,7 @@ pub(super) fn comparison(conns: &[usize], rows: &[Row], backend: Option<&str>) -
             ]
         })
         .collect();
-    table(
-        &["connections", "threads MB/s", "port MB/s", "ratio"],
-        &lines,
-    )
+    table(&["connections", "threads MB/s", "port MB/s", "ratio"], &lines)
 }
 
 /// Every figure of every row.
@@ -48,12 +43,7 @@ mod tests {
     use super::*;
 
     fn row(model: &'static str, backend: Option<&'static str>, conns: usize, rate: f64) -> Row {
-        Row {
-            model: Some(model),
-            backend,
-            mb_per_s: rate,
-            ..Row::empty(conns, 16_384)
-        }
+        Row { model: Some(model), backend, mb_per_s: rate, ..Row::empty(conns, 16_384) }
     }
 
     #[test]
@@ -72,17 +62,9 @@ mod tests {
 
     #[test]
     fn a_model_that_could_not_run_has_no_figure_and_no_ratio() {
-        let rows = [
-            row("threads", None, 5000, 0.0),
-            row("port", Some("io_uring"), 5000, 1200.0),
-        ];
+        let rows = [row("threads", None, 5000, 0.0), row("port", Some("io_uring"), 5000, 1200.0)];
         let text = comparison(&[5000], &rows, Some("io_uring"));
-        let cells: Vec<&str> = text
-            .lines()
-            .last()
-            .expect("a line")
-            .split_whitespace()
-            .collect();
+        let cells: Vec<&str> = text.lines().last().expect("a line").split_whitespace().collect();
         assert_eq!(cells, ["5,000", "-", "1,200", "-"]);
     }
 }

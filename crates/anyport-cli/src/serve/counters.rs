@@ -52,11 +52,7 @@ impl Counters {
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = errors.entry(kind).or_default();
         entry.count += 1;
-        if !is_told
-            || entry
-                .last_told
-                .is_some_and(|at| at.elapsed() < COMPLAINT_EVERY)
-        {
+        if !is_told || entry.last_told.is_some_and(|at| at.elapsed() < COMPLAINT_EVERY) {
             return None;
         }
         entry.last_told = Some(Instant::now());
@@ -66,11 +62,7 @@ impl Counters {
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} connections accepted",
-            format_count(self.accepted.load(Relaxed))
-        )?;
+        write!(f, "{} connections accepted", format_count(self.accepted.load(Relaxed)))?;
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         if errors.is_empty() {
             return f.write_str(", no errors");
@@ -94,10 +86,7 @@ mod tests {
         counters.on_error("reset");
         counters.on_error("reset");
         counters.on_error("aborted");
-        assert_eq!(
-            counters.to_string(),
-            "1 connections accepted, aborted: 1, reset: 2"
-        );
+        assert_eq!(counters.to_string(), "1 connections accepted, aborted: 1, reset: 2");
     }
 
     #[test]

@@ -56,10 +56,7 @@ impl fmt::Display for FrameTooLong {
 impl FrameAssembler {
     /// Takes frames of at most `payload_max` payload bytes.
     pub(super) fn new(payload_max: usize) -> Self {
-        Self {
-            payload_max,
-            pending: Vec::new(),
-        }
+        Self { payload_max, pending: Vec::new() }
     }
 
     /// Takes the next piece of the stream. What does not end a frame is kept for the next piece.
@@ -71,28 +68,16 @@ impl FrameAssembler {
                 self.pending.extend_from_slice(&piece[cut.whole_len..]);
             }
             let bytes = FrameBytes::Prefix(cut.whole_len);
-            return Frames {
-                count: cut.count,
-                bytes,
-                too_long: cut.too_long,
-            };
+            return Frames { count: cut.count, bytes, too_long: cut.too_long };
         }
         self.pending.extend_from_slice(piece);
         let cut = cut(&self.pending, self.payload_max);
         if cut.whole_len == 0 {
-            return Frames {
-                count: 0,
-                bytes: FrameBytes::Prefix(0),
-                too_long: cut.too_long,
-            };
+            return Frames { count: 0, bytes: FrameBytes::Prefix(0), too_long: cut.too_long };
         }
         let rest = self.pending.split_off(cut.whole_len);
         let whole = std::mem::replace(&mut self.pending, rest);
-        Frames {
-            count: cut.count,
-            bytes: FrameBytes::Joined(whole),
-            too_long: cut.too_long,
-        }
+        Frames { count: cut.count, bytes: FrameBytes::Joined(whole), too_long: cut.too_long }
     }
 
     /// Whether the stream may end here: no frame has begun and not ended.
@@ -108,18 +93,11 @@ struct Cut {
 }
 
 fn cut(bytes: &[u8], payload_max: usize) -> Cut {
-    let mut cut = Cut {
-        whole_len: 0,
-        count: 0,
-        too_long: None,
-    };
+    let mut cut = Cut { whole_len: 0, count: 0, too_long: None };
     while let Some(header) = PacketHeader::decode(&bytes[cut.whole_len..]) {
         let payload_len = header.data_length as usize;
         if payload_len > payload_max {
-            cut.too_long = Some(FrameTooLong {
-                payload_len,
-                payload_max,
-            });
+            cut.too_long = Some(FrameTooLong { payload_len, payload_max });
             break;
         }
         let left = bytes.len() - cut.whole_len - HEADER_LEN;
@@ -138,12 +116,7 @@ mod tests {
 
     fn frame(command_type: u32, payload: &[u8]) -> Vec<u8> {
         let data_length = payload.len() as u32;
-        let mut bytes = PacketHeader {
-            data_length,
-            command_type,
-        }
-        .encode()
-        .to_vec();
+        let mut bytes = PacketHeader { data_length, command_type }.encode().to_vec();
         bytes.extend_from_slice(payload);
         bytes
     }
@@ -159,12 +132,7 @@ mod tests {
     }
 
     fn three_frames() -> Vec<u8> {
-        [
-            frame(1, b"first"),
-            frame(2, b""),
-            frame(0xFFFF_FFFF, &[7; 40]),
-        ]
-        .concat()
+        [frame(1, b"first"), frame(2, b""), frame(0xFFFF_FFFF, &[7; 40])].concat()
     }
 
     #[test]
@@ -191,10 +159,8 @@ mod tests {
     fn frames_come_out_the_same_byte_by_byte() {
         let stream = three_frames();
         let mut assembler = FrameAssembler::new(40);
-        let out: Vec<u8> = stream
-            .iter()
-            .flat_map(|byte| taken(&mut assembler, &[*byte]).0)
-            .collect();
+        let out: Vec<u8> =
+            stream.iter().flat_map(|byte| taken(&mut assembler, &[*byte]).0).collect();
         assert_eq!(out, stream);
     }
 
@@ -212,10 +178,7 @@ mod tests {
         let frames = FrameAssembler::new(40).push(&stream);
         assert_eq!(frames.bytes, FrameBytes::Prefix(HEADER_LEN + 2));
         let too_long = frames.too_long.expect("over the limit").to_string();
-        assert_eq!(
-            too_long,
-            "a frame of 41 bytes is over the limit of 40 (--frame-max)"
-        );
+        assert_eq!(too_long, "a frame of 41 bytes is over the limit of 40 (--frame-max)");
     }
 
     #[test]
@@ -229,11 +192,7 @@ mod tests {
     #[test]
     fn a_header_alone_reserves_no_memory_for_what_it_claims() {
         let mut assembler = FrameAssembler::new(1 << 30);
-        let header = PacketHeader {
-            data_length: 1 << 30,
-            command_type: 0,
-        }
-        .encode();
+        let header = PacketHeader { data_length: 1 << 30, command_type: 0 }.encode();
         assert_eq!(taken(&mut assembler, &header).1, 0);
         assert!(assembler.pending.capacity() < 4096);
         assert!(!assembler.is_between_frames());

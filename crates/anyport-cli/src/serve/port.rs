@@ -33,8 +33,7 @@ type Context = Option<Arc<Connection>>;
 /// allow, why.
 pub(crate) fn backends() -> Vec<(Backend, Result<(), String>)> {
     let all = anyport::available_backends().into_iter();
-    all.filter_map(|(kind, availability)| Some((name_of(kind)?, availability)))
-        .collect()
+    all.filter_map(|(kind, availability)| Some((name_of(kind)?, availability))).collect()
 }
 
 /// Starts accepting.
@@ -50,9 +49,7 @@ pub(super) fn start(
         Backend::IoUring => builder.backend(BackendKind::IoUring),
         Backend::Readiness => builder.backend(BackendKind::Readiness),
     };
-    let port = builder
-        .build()
-        .map_err(|error| fail("cannot build the completion port", error))?;
+    let port = builder.build().map_err(|error| fail("cannot build the completion port", error))?;
     let listener = port
         .associate(Socket::from(listener), 0)
         .map_err(|refused| fail("cannot associate the listener", refused.error))?;
@@ -60,15 +57,8 @@ pub(super) fn start(
         0 => 2 * std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let server = Server {
-        port: port.clone(),
-        listener,
-        echo,
-        receive: args.receive,
-    };
-    server
-        .accept()
-        .map_err(|error| fail("cannot accept", error))?;
+    let server = Server { port: port.clone(), listener, echo, receive: args.receive };
+    server.accept().map_err(|error| fail("cannot accept", error))?;
     let pool = WorkerPool::builder(&port)
         .threads(workers)
         .start(move |packet, _worker| server.on_packet(packet))
@@ -133,10 +123,7 @@ impl Server {
     }
 
     fn accept(&self) -> Result<(), Error> {
-        self.listener
-            .accept_stream(None)
-            .map(drop)
-            .map_err(|rejected| rejected.error)
+        self.listener.accept_stream(None).map(drop).map_err(|rejected| rejected.error)
     }
 
     fn on_accepted(&self, packet: Packet<Context>) {
@@ -168,9 +155,7 @@ impl Server {
         let socket = match self.port.associate(socket, 0) {
             Ok(socket) => socket,
             Err(refused) => {
-                self.echo
-                    .counters
-                    .complain("cannot associate a connection", refused.error);
+                self.echo.counters.complain("cannot associate a connection", refused.error);
                 return;
             }
         };
@@ -210,14 +195,7 @@ impl Server {
     }
 
     fn on_received(&self, packet: Packet<Context>) {
-        let Packet {
-            result,
-            context,
-            buffers,
-            more,
-            operation,
-            ..
-        } = packet;
+        let Packet { result, context, buffers, more, operation, .. } = packet;
         let Some(connection) = context else { return };
         match result {
             Ok(len @ 1..) => self.echo(&connection, buffers, len),
@@ -254,11 +232,7 @@ impl Server {
         let Some(received) = buffers.into_one() else {
             return;
         };
-        let Frames {
-            count,
-            bytes,
-            too_long,
-        } = assembler.push(received.as_slice());
+        let Frames { count, bytes, too_long } = assembler.push(received.as_slice());
         if let Some(too_long) = &too_long {
             state.has_ended = true;
             self.refuse(connection, too_long);
@@ -277,10 +251,7 @@ impl Server {
 
     fn send(&self, connection: &Arc<Connection>, buffers: Buffers, len: usize) {
         connection.state().sending += len;
-        if let Err(rejected) = connection
-            .socket
-            .send(buffers, Some(Arc::clone(connection)))
-        {
+        if let Err(rejected) = connection.socket.send(buffers, Some(Arc::clone(connection))) {
             self.on_failed_send(connection, &rejected.error);
         }
     }
@@ -301,10 +272,7 @@ impl Server {
 
     fn on_end(&self, connection: &Connection) {
         let mut state = connection.state();
-        let is_cut = state
-            .frames
-            .as_ref()
-            .is_some_and(|frames| !frames.is_between_frames());
+        let is_cut = state.frames.as_ref().is_some_and(|frames| !frames.is_between_frames());
         if is_cut && !state.has_ended {
             self.echo.counters.on_error("end inside a frame");
         }
@@ -332,18 +300,13 @@ impl Server {
     }
 
     fn refuse(&self, connection: &Connection, too_long: &FrameTooLong) {
-        let peer = connection
-            .socket
-            .peer_addr()
-            .map_or_else(|_| "?".into(), |a| a.to_string());
+        let peer = connection.socket.peer_addr().map_or_else(|_| "?".into(), |a| a.to_string());
         eprintln!("anyport: connection from {peer} closed: {too_long}");
         self.echo.counters.on_error("frame too long");
     }
 
     fn count(&self, error: &Error) {
-        self.echo
-            .counters
-            .on_error(format_args!("{:?}", error.kind()));
+        self.echo.counters.on_error(format_args!("{:?}", error.kind()));
     }
 }
 

@@ -21,12 +21,7 @@ pub(super) struct Stall {
 impl Stall {
     /// Stalls for `lasting` at every `every`-th message; 0: never.
     pub(super) fn new(every: u64, lasting: Duration, kind: StallKind) -> Self {
-        Self {
-            every,
-            lasting,
-            kind,
-            messages: AtomicU64::new(0),
-        }
+        Self { every, lasting, kind, messages: AtomicU64::new(0) }
     }
 
     /// Counts `messages` more and stalls for each of them whose turn it is.

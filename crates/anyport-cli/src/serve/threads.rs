@@ -33,10 +33,7 @@ pub(super) fn start(listener: TcpListener, echo: Arc<Echo>) -> Result<Running, S
         .spawn(move || accept(&listener, &echo))
         .map_err(|error| format!("cannot start the accepting thread: {error}"))?;
     // Threads that block in a receive end with the process, which closes their connections.
-    Ok(Running {
-        chosen,
-        stop: Box::new(|| ()),
-    })
+    Ok(Running { chosen, stop: Box::new(|| ()) })
 }
 
 fn accept(listener: &TcpListener, echo: &Arc<Echo>) {
@@ -61,8 +58,7 @@ fn accept(listener: &TcpListener, echo: &Arc<Echo>) {
         });
         // The stream went with the closure, so the peer sees its connection close.
         if let Err(error) = spawned {
-            echo.counters
-                .complain("cannot start a thread for a connection", error);
+            echo.counters.complain("cannot start a thread for a connection", error);
         }
     }
 }
@@ -98,11 +94,7 @@ fn serve_framed(
         let len = receive(stream, &mut buffer)?;
         if len == 0 {
             let is_clean = assembler.is_between_frames();
-            return if is_clean {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::UnexpectedEof.into())
-            };
+            return if is_clean { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
         let frames = assembler.push(&buffer[..len]);
         echo.stall.on_messages(frames.count);
@@ -111,9 +103,7 @@ fn serve_framed(
             FrameBytes::Joined(bytes) => stream.write_all(bytes)?,
         }
         if let Some(too_long) = frames.too_long {
-            let peer = stream
-                .peer_addr()
-                .map_or_else(|_| "?".into(), |addr| addr.to_string());
+            let peer = stream.peer_addr().map_or_else(|_| "?".into(), |addr| addr.to_string());
             eprintln!("anyport: connection from {peer} closed: {too_long}");
             echo.counters.on_error("frame too long");
             return Ok(());

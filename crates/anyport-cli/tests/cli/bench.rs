@@ -10,15 +10,7 @@ use super::server::{Server, kinds};
 use super::{anyport, text};
 
 fn bench(server: &Server, more: &[&str]) -> (Output, Value) {
-    let mut arguments = vec![
-        "bench",
-        &server.addr,
-        "--verify",
-        "--secs",
-        "200ms",
-        "--json",
-        "-",
-    ];
+    let mut arguments = vec!["bench", &server.addr, "--verify", "--secs", "200ms", "--json", "-"];
     arguments.extend(["--warmup", "50ms"]);
     arguments.extend(more);
     let output = anyport(&arguments);
@@ -38,15 +30,8 @@ fn bench_finds_every_byte_right_on_every_model() {
             &["--conns", "200", "--active", "5", "--size", "100"],
         ] {
             let (output, row) = bench(&server, load);
-            assert!(
-                output.status.success(),
-                "{kind:?} {load:?}: {}",
-                text(&output.stderr)
-            );
-            assert!(
-                row["msgs_per_s"].as_f64() > Some(0.0),
-                "{kind:?} {load:?}: {row}"
-            );
+            assert!(output.status.success(), "{kind:?} {load:?}: {}", text(&output.stderr));
+            assert!(row["msgs_per_s"].as_f64() > Some(0.0), "{kind:?} {load:?}: {row}");
             assert_eq!(row["errors"], 0);
             assert_eq!(row["wrong_bytes"], 0);
         }
@@ -64,15 +49,8 @@ fn bench_and_server_agree_on_frames() {
         ] {
             let more = [load, &["--framed"]].concat();
             let (output, row) = bench(&server, &more);
-            assert!(
-                output.status.success(),
-                "{kind:?} {load:?}: {}",
-                text(&output.stderr)
-            );
-            assert!(
-                row["msgs_per_s"].as_f64() > Some(0.0),
-                "{kind:?} {load:?}: {row}"
-            );
+            assert!(output.status.success(), "{kind:?} {load:?}: {}", text(&output.stderr));
+            assert!(row["msgs_per_s"].as_f64() > Some(0.0), "{kind:?} {load:?}: {row}");
         }
     }
 }
@@ -81,21 +59,10 @@ fn bench_and_server_agree_on_frames() {
 fn stalled_handlers_keep_the_echo_right() {
     for kind in kinds() {
         for how in ["sleep", "spin"] {
-            let stall = [
-                "--stall-every",
-                "100",
-                "--stall",
-                "2ms",
-                "--stall-kind",
-                how,
-            ];
+            let stall = ["--stall-every", "100", "--stall", "2ms", "--stall-kind", how];
             let server = Server::start(&kind, &stall);
             let (output, row) = bench(&server, &["--conns", "30", "--size", "4k"]);
-            assert!(
-                output.status.success(),
-                "{kind:?} {how}: {}",
-                text(&output.stderr)
-            );
+            assert!(output.status.success(), "{kind:?} {how}: {}", text(&output.stderr));
             assert_eq!(row["wrong_bytes"], 0);
         }
     }
@@ -108,10 +75,7 @@ fn a_row_of_bench_has_the_fields_of_the_contract() {
     for name in ["msgs_per_s", "mb_per_s", "p50_us", "p99_us", "p999_us"] {
         assert!(row[name].as_f64() > Some(0.0), "{name} in {row}");
     }
-    assert_eq!(
-        (row["conns"].as_u64(), row["size"].as_u64()),
-        (Some(2), Some(1024))
-    );
+    assert_eq!((row["conns"].as_u64(), row["size"].as_u64()), (Some(2), Some(1024)));
     for name in ["model", "backend", "cpu_us_per_msg", "rss_kib_per_conn"] {
         assert_eq!(row.get(name), Some(&Value::Null), "{name} in {row}");
     }
@@ -122,9 +86,8 @@ fn bench_against(f: impl FnOnce(TcpStream) + Send + 'static) -> (Output, Value) 
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let addr = listener.local_addr().expect("address").to_string();
     let serving = std::thread::spawn(move || f(listener.accept().expect("a connection").0));
-    let arguments = [
-        "bench", &addr, "--conns", "1", "--size", "100", "--secs", "100ms", "--warmup", "0",
-    ];
+    let arguments =
+        ["bench", &addr, "--conns", "1", "--size", "100", "--secs", "100ms", "--warmup", "0"];
     let output = anyport(&[&arguments[..], &["--verify", "--json", "-"]].concat());
     serving.join().expect("served");
     let row = serde_json::from_slice(&output.stdout).expect("a row");
@@ -144,10 +107,7 @@ fn bench_counts_a_wrong_byte_and_exits_with_1() {
         }
     });
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        (row["wrong_bytes"].as_u64(), row["errors"].as_u64()),
-        (Some(1), Some(0))
-    );
+    assert_eq!((row["wrong_bytes"].as_u64(), row["errors"].as_u64()), (Some(1), Some(0)));
 }
 
 #[test]
@@ -157,11 +117,7 @@ fn bench_counts_a_connection_that_the_server_closes() {
     });
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(row["errors"], 1);
-    assert!(
-        text(&output.stderr).contains("connection 1"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("connection 1"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -178,15 +134,8 @@ fn bench_counts_bytes_that_were_never_sent() {
 
 #[test]
 fn bench_without_a_server_says_so() {
-    let addr = TcpListener::bind("127.0.0.1:0")
-        .expect("bind")
-        .local_addr()
-        .expect("address");
+    let addr = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
     let output = anyport(&["bench", &addr.to_string()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        text(&output.stderr).contains("cannot connect to"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("cannot connect to"), "{}", text(&output.stderr));
 }

@@ -34,34 +34,19 @@ fn demo_writes_a_row_for_every_server_and_round() {
         }
     }
     let printed = text(&output.stdout);
-    assert!(
-        printed.contains("connections  threads MB/s  port MB/s  ratio"),
-        "{printed}"
-    );
-    assert!(
-        !text(&output.stderr).contains('\r'),
-        "progress belongs on a terminal"
-    );
+    assert!(printed.contains("connections  threads MB/s  port MB/s  ratio"), "{printed}");
+    assert!(!text(&output.stderr).contains('\r'), "progress belongs on a terminal");
 }
 
 #[test]
 fn demo_says_so_when_the_descriptor_limit_is_too_low() {
     let program = env!("CARGO_BIN_EXE_anyport");
     let line = format!("ulimit -n 90; exec {program} demo --conns 20,1000 --secs 100ms --warmup 0");
-    let output = Command::new("sh")
-        .args(["-c", &line])
-        .output()
-        .expect("a shell");
+    let output = Command::new("sh").args(["-c", &line]).output().expect("a shell");
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(
-        stderr.contains("1,000 connections were not tried"),
-        "{stderr}"
-    );
-    assert!(
-        text(&output.stdout).contains("threads"),
-        "the round that fits is measured"
-    );
+    assert!(stderr.contains("1,000 connections were not tried"), "{stderr}");
+    assert!(text(&output.stdout).contains("threads"), "the round that fits is measured");
 }
 
 #[cfg(target_os = "linux")]
@@ -76,15 +61,9 @@ fn an_interrupted_demo_leaves_no_server_behind() {
     let pid = demo.id();
     let children = || {
         let mut found = Vec::new();
-        for task in std::fs::read_dir(format!("/proc/{pid}/task"))
-            .expect("tasks")
-            .flatten()
-        {
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).expect("tasks").flatten() {
             let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            found.extend(
-                list.split_whitespace()
-                    .map(|child| child.parse::<u32>().expect("a pid")),
-            );
+            found.extend(list.split_whitespace().map(|child| child.parse::<u32>().expect("a pid")));
         }
         found
     };

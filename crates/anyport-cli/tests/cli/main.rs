@@ -10,10 +10,7 @@ mod server;
 use std::process::{Command, Output};
 
 fn anyport(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_anyport"))
-        .args(arguments)
-        .output()
-        .expect("the program runs")
+    Command::new(env!("CARGO_BIN_EXE_anyport")).args(arguments).output().expect("the program runs")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -30,12 +27,7 @@ fn a_usage_error_exits_with_2() {
         &["demo", "--conns", "0"],
     ] {
         let output = anyport(arguments);
-        assert_eq!(
-            output.status.code(),
-            Some(2),
-            "{arguments:?}: {}",
-            text(&output.stderr)
-        );
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
     }
 }
 
@@ -44,10 +36,7 @@ fn help_of_every_command_fits_a_screen_and_has_examples() {
     for command in [&[][..], &["serve", "echo"], &["bench"], &["demo"]] {
         let help = text(&anyport(&[command, &["--help"]].concat()).stdout);
         assert!(help.lines().count() <= 40, "{help}");
-        assert!(
-            help.lines().all(|line| line.chars().count() <= 100),
-            "{help}"
-        );
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
         assert!(help.contains("Examples:"), "{help}");
     }
 }

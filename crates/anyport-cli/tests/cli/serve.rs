@@ -18,9 +18,7 @@ fn connect(server: &Server) -> TcpStream {
 }
 
 fn bytes(len: usize) -> Vec<u8> {
-    (0..len as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect()
+    (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
 fn frame(command_type: u32, payload: &[u8]) -> Vec<u8> {
@@ -42,11 +40,7 @@ fn a_server_prints_one_line_and_ends_cleanly_on_either_signal() {
             let ended = server.wait();
             assert_eq!(ended.status, Some(0), "{kind:?} {name}: {}", ended.stderr);
             assert_eq!(ended.more_stdout, "", "{kind:?}");
-            assert!(
-                ended.stderr.contains("1 connections accepted"),
-                "{}",
-                ended.stderr
-            );
+            assert!(ended.stderr.contains("1 connections accepted"), "{}", ended.stderr);
         }
     }
 }
@@ -63,10 +57,7 @@ fn the_second_line_says_what_was_chosen() {
             assert!(line.contains(word), "{line} lacks {word}");
         }
         if kind.contains(&"port".to_owned()) {
-            assert!(
-                line.contains("3 workers") && line.contains("concurrency 2"),
-                "{line}"
-            );
+            assert!(line.contains("3 workers") && line.contains("concurrency 2"), "{line}");
         }
     }
 }
@@ -93,12 +84,7 @@ fn what_was_sent_before_our_side_closed_comes_back_whole_and_then_the_end() {
         stream.write_all(&sent).expect("sent");
         stream.shutdown(Shutdown::Write).expect("closed");
         let back = reading.join().expect("no panic").expect("a clean end");
-        assert!(
-            back == sent,
-            "{kind:?}: {} of {} bytes",
-            back.len(),
-            sent.len()
-        );
+        assert!(back == sent, "{kind:?}: {} of {} bytes", back.len(), sent.len());
     }
 }
 
@@ -107,9 +93,7 @@ fn a_peer_that_does_not_read_costs_a_bounded_amount_and_loses_nothing() {
     for kind in kinds() {
         let server = Server::start(&kind, &[]);
         let mut stream = connect(&server);
-        stream
-            .set_write_timeout(Some(Duration::from_millis(500)))
-            .expect("a timeout");
+        stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout");
         let chunk = bytes(64 * 1024 + 1);
         let mut sent = 0;
         // Both kernels' buffers hold some megabytes; the server itself must not hold more than
@@ -127,10 +111,7 @@ fn a_peer_that_does_not_read_costs_a_bounded_amount_and_loses_nothing() {
                 Err(error) => panic!("{kind:?}: {error}"),
             }
         }
-        assert!(
-            sent < limit,
-            "{kind:?} took {sent} bytes from a peer that does not read"
-        );
+        assert!(sent < limit, "{kind:?} took {sent} bytes from a peer that does not read");
         stream.shutdown(Shutdown::Write).expect("closed");
         let mut back = vec![0; chunk.len()];
         let mut received = 0;
@@ -154,20 +135,12 @@ fn frames_come_back_whole_with_their_command_however_they_are_split() {
         let server = Server::start(&kind, &["--framed"]);
         let mut stream = connect(&server);
         stream.set_nodelay(true).expect("set");
-        let sent = [
-            frame(7, b""),
-            frame(u32::MAX, &bytes(100)),
-            frame(1, &bytes(50_000)),
-        ]
-        .concat();
+        let sent = [frame(7, b""), frame(u32::MAX, &bytes(100)), frame(1, &bytes(50_000))].concat();
         for piece_len in [1, 7, 9, 16_384, sent.len()] {
             let pieces: Vec<&[u8]> = match piece_len {
                 // Byte by byte through the headers, then the rest.
                 1 => sent[..130].chunks(1).chain([&sent[130..]]).collect(),
-                7 | 9 => sent[..1000]
-                    .chunks(piece_len)
-                    .chain([&sent[1000..]])
-                    .collect(),
+                7 | 9 => sent[..1000].chunks(piece_len).chain([&sent[1000..]]).collect(),
                 _ => sent.chunks(piece_len).collect(),
             };
             for piece in pieces {
@@ -204,22 +177,15 @@ fn a_frame_over_the_limit_closes_its_connection_with_one_line_and_no_other() {
         let mut stream = connect(&server);
         let good = frame(1, &bytes(1024));
         let bad = frame(2, &[0; 1025])[..8].to_vec();
-        stream
-            .write_all(&[good.clone(), bad].concat())
-            .expect("sent");
+        stream.write_all(&[good.clone(), bad].concat()).expect("sent");
         let mut back = Vec::new();
         stream.read_to_end(&mut back).expect("closed by the server");
         assert!(back == good, "{kind:?}: the frames before it come back");
         other.write_all(&good).expect("sent");
-        other
-            .read_exact(&mut back)
-            .expect("the other connection goes on");
+        other.read_exact(&mut back).expect("the other connection goes on");
         signal(server.pid(), "TERM");
         let stderr = server.wait().stderr;
-        let lines: Vec<&str> = stderr
-            .lines()
-            .filter(|line| line.contains("1025"))
-            .collect();
+        let lines: Vec<&str> = stderr.lines().filter(|line| line.contains("1025")).collect();
         assert_eq!(lines.len(), 1, "{kind:?}: {stderr}");
         assert!(lines[0].contains("over the limit of 1024"), "{}", lines[0]);
     }
@@ -231,9 +197,5 @@ fn an_address_in_use_is_told() {
     let addr = listener.local_addr().expect("address").to_string();
     let output = anyport(&["serve", "echo", "--listen", &addr]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        text(&output.stderr).contains(&addr),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains(&addr), "{}", text(&output.stderr));
 }

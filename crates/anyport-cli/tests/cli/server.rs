@@ -12,11 +12,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
     let mut kinds = vec![vec!["--model".to_owned(), "threads".to_owned()]];
     for (backend, availability) in anyport::available_backends() {
         if availability.is_ok() {
-            kinds.push(
-                ["--model", "port", "--backend", backend.name()]
-                    .map(Into::into)
-                    .into(),
-            );
+            kinds.push(["--model", "port", "--backend", backend.name()].map(Into::into).into());
         }
     }
     kinds
@@ -24,9 +20,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
 
 /// Sends the signal called `name` to one process.
 pub(crate) fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill")
-        .args(["-s", name, &pid.to_string()])
-        .status();
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status();
     assert!(status.expect("kill runs").success());
 }
 
@@ -67,12 +61,7 @@ impl Server {
         }));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("a line");
-        let mut server = Self {
-            child,
-            stdout,
-            stderr,
-            addr: String::new(),
-        };
+        let mut server = Self { child, stdout, stderr, addr: String::new() };
         match line.trim_end().strip_prefix("listening on ") {
             Some(addr) => server.addr = addr.to_owned(),
             None => panic!("{kind:?} {more:?} said `{line}`: {}", server.wait().stderr),
@@ -91,21 +80,10 @@ impl Server {
 
     pub(crate) fn wait(mut self) -> Ended {
         let mut more_stdout = String::new();
-        self.stdout
-            .read_to_string(&mut more_stdout)
-            .expect("readable");
+        self.stdout.read_to_string(&mut more_stdout).expect("readable");
         let status = self.child.wait().expect("ended").code();
-        let stderr = self
-            .stderr
-            .take()
-            .expect("one reader")
-            .join()
-            .expect("read");
-        Ended {
-            status,
-            more_stdout,
-            stderr,
-        }
+        let stderr = self.stderr.take().expect("one reader").join().expect("read");
+        Ended { status, more_stdout, stderr }
     }
 }
 

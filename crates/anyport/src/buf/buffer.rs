@@ -53,10 +53,7 @@ impl Buffer {
     #[must_use]
     pub fn custom<B: StableBuffer>(buffer: B) -> Self {
         let raw = buffer.into_raw();
-        assert!(
-            raw.len <= raw.capacity,
-            "a custom buffer's length is above its capacity"
-        );
+        assert!(raw.len <= raw.capacity, "a custom buffer's length is above its capacity");
         let ptr = NonNull::new(raw.ptr).expect("a custom buffer's pointer is not null");
         Self(Repr::Custom {
             capacity: Bytes56::new(raw.capacity),
@@ -96,9 +93,7 @@ impl Buffer {
             Repr::Boxed(boxed) => boxed.len,
             Repr::BytesMut(bytes) => bytes.capacity(),
             Repr::Pooled(pooled) => pooled.capacity(),
-            Repr::Custom {
-                capacity, table, ..
-            } if table.is_writable => capacity.get(),
+            Repr::Custom { capacity, table, .. } if table.is_writable => capacity.get(),
             Repr::Custom { .. } | Repr::Bytes(_) | Repr::Static(_) => 0,
         }
     }
@@ -174,13 +169,9 @@ impl Buffer {
     /// The buffer itself, if it was made from something else.
     pub fn into_custom<B: StableBuffer>(mut self) -> Result<B, Self> {
         match self.take_repr() {
-            Repr::Custom {
-                capacity,
-                ptr,
-                len,
-                token,
-                table,
-            } if table.type_id == TypeId::of::<B>() => {
+            Repr::Custom { capacity, ptr, len, token, table }
+                if table.type_id == TypeId::of::<B>() =>
+            {
                 let raw = raw_parts(capacity, ptr, len, token, table);
                 // SAFETY: the parts come from `B::into_raw`, for the type is the same; they leave
                 // here by value, and `self` holds them no more.
@@ -213,12 +204,9 @@ impl Buffer {
             Repr::Boxed(boxed) => Some((boxed.start.as_ptr(), boxed.len)),
             Repr::BytesMut(bytes) => Some((start_of_capacity(bytes), bytes.capacity())),
             Repr::Pooled(pooled) => Some((pooled.as_mut_ptr(), pooled.capacity())),
-            Repr::Custom {
-                capacity,
-                ptr,
-                table,
-                ..
-            } if table.is_writable => Some((ptr.0.as_ptr(), capacity.get())),
+            Repr::Custom { capacity, ptr, table, .. } if table.is_writable => {
+                Some((ptr.0.as_ptr(), capacity.get()))
+            }
             Repr::Custom { .. } | Repr::Bytes(_) | Repr::Static(_) => None,
         }
     }
@@ -228,10 +216,7 @@ impl Buffer {
     /// # Safety
     /// `n <= capacity()`, and the first `n` bytes of `write_parts` are initialised.
     pub(crate) unsafe fn set_filled(&mut self, n: usize) {
-        debug_assert!(
-            n <= self.capacity(),
-            "no receive writes beyond the capacity"
-        );
+        debug_assert!(n <= self.capacity(), "no receive writes beyond the capacity");
         match &mut self.0 {
             // SAFETY: by the caller's promise, for these three kinds.
             Repr::Vec(vec) => unsafe { vec.set_len(n) },
@@ -326,14 +311,7 @@ impl fmt::Debug for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Repr::Custom {
-            capacity,
-            ptr,
-            len,
-            token,
-            table,
-        } = self.0
-        {
+        if let Repr::Custom { capacity, ptr, len, token, table } = self.0 {
             // First, so that a panic in the user's drop cannot lead here twice.
             self.0 = Repr::Static(&[]);
             // SAFETY: the table is that of the type the parts come from; they are gone from
@@ -416,13 +394,7 @@ fn raw_parts(
     table: &CustomTable,
 ) -> RawBuffer {
     let is_writable = table.is_writable;
-    RawBuffer {
-        ptr: ptr.0.as_ptr(),
-        len,
-        capacity: capacity.get(),
-        is_writable,
-        token,
-    }
+    RawBuffer { ptr: ptr.0.as_ptr(), len, capacity: capacity.get(), is_writable, token }
 }
 
 #[cfg(test)]

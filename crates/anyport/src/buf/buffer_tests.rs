@@ -9,9 +9,7 @@ use super::*;
 
 fn pooled(bytes: &[u8]) -> PooledBuffer {
     let pool = BufferPool::new(PoolOptions::new());
-    let mut pooled = pool
-        .take(SizeClass::Small4K)
-        .expect("an empty pool has room");
+    let mut pooled = pool.take(SizeClass::Small4K).expect("an empty pool has room");
     pooled.extend_from_slice(bytes);
     pooled
 }
@@ -126,19 +124,12 @@ fn a_bytes_mut_is_filled_from_its_present_start() {
     // SAFETY: the whole capacity was just written.
     unsafe { buffer.set_filled(capacity) };
     assert_eq!(&head[..], b"head ", "what was split off is not touched");
-    assert_eq!(
-        buffer.into_bytes_mut().expect("what it was"),
-        vec![b'z'; capacity]
-    );
+    assert_eq!(buffer.into_bytes_mut().expect("what it was"), vec![b'z'; capacity]);
 }
 
 #[test]
 fn a_buffer_without_memory_is_a_buffer() {
-    for buffer in [
-        Vec::new().into(),
-        Buffer::from(Box::default()),
-        BytesMut::new().into(),
-    ] {
+    for buffer in [Vec::new().into(), Buffer::from(Box::default()), BytesMut::new().into()] {
         let mut buffer: Buffer = buffer;
         assert_eq!(buffer.as_slice(), b"");
         assert_eq!(buffer.write_parts().map(|(_, capacity)| capacity), Some(0));
@@ -154,17 +145,9 @@ fn each_kind_comes_back_as_itself_and_only_as_itself() {
         |buffer| buffer.into_vec().map(|it| assert_eq!(it, b"abc")),
         |buffer| buffer.into_boxed().map(|it| assert_eq!(&it[..], b"abc")),
         |buffer| buffer.into_bytes().map(|it| assert_eq!(&it[..], b"abc")),
-        |buffer| {
-            buffer
-                .into_bytes_mut()
-                .map(|it| assert_eq!(&it[..], b"abc"))
-        },
+        |buffer| buffer.into_bytes_mut().map(|it| assert_eq!(&it[..], b"abc")),
         |buffer| buffer.into_pooled().map(|it| assert_eq!(&it[..], b"abc")),
-        |buffer| {
-            buffer
-                .into_custom::<Counted>()
-                .map(|it| assert_eq!(it.bytes, b"abc"))
-        },
+        |buffer| buffer.into_custom::<Counted>().map(|it| assert_eq!(it.bytes, b"abc")),
     ];
     let mut given_back = 0;
     for mut buffer in one_of_each() {

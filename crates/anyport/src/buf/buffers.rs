@@ -61,9 +61,7 @@ impl Buffers {
     /// The most bytes that a receive can write.
     #[must_use]
     pub fn total_capacity(&self) -> usize {
-        self.iter()
-            .map(Buffer::capacity)
-            .fold(0, usize::saturating_add)
+        self.iter().map(Buffer::capacity).fold(0, usize::saturating_add)
     }
 
     /// The buffers in their order.
@@ -131,10 +129,7 @@ impl Buffers {
     /// `n <= total_capacity()`, and the first `n` bytes of the buffers' `write_parts`, taken one
     /// behind the other, are initialised.
     pub(crate) unsafe fn fill(&mut self, n: usize) {
-        debug_assert!(
-            n <= self.total_capacity(),
-            "no receive writes beyond the capacity"
-        );
+        debug_assert!(n <= self.total_capacity(), "no receive writes beyond the capacity");
         let mut rest = n;
         for buffer in self.iter_mut() {
             let filled = rest.min(buffer.capacity());
@@ -157,16 +152,7 @@ macro_rules! one_from {
 }
 
 // One by one: for all `Into<Buffer>` at once would collide with the lists below.
-one_from!(
-    Buffer,
-    Vec<u8>,
-    Box<[u8]>,
-    Bytes,
-    BytesMut,
-    PooledBuffer,
-    &'static [u8],
-    &'static str
-);
+one_from!(Buffer, Vec<u8>, Box<[u8]>, Bytes, BytesMut, PooledBuffer, &'static [u8], &'static str);
 
 impl<const N: usize> From<&'static [u8; N]> for Buffers {
     fn from(bytes: &'static [u8; N]) -> Self {
@@ -251,18 +237,12 @@ mod tests {
         let list = vec![Buffer::from("ab"), Buffer::from(""), Buffer::from("c")];
         let start = list.as_ptr();
         let mut buffers = Buffers::from(list);
-        assert_eq!(
-            (buffers.len(), buffers.total_len(), buffers.total_capacity()),
-            (3, 3, 0)
-        );
+        assert_eq!((buffers.len(), buffers.total_len(), buffers.total_capacity()), (3, 3, 0));
         let taken = buffers.take();
         assert!(matches!(buffers, Buffers::None));
         let list = taken.into_vec();
         assert_eq!(list.as_ptr(), start);
-        let joined: Vec<u8> = list
-            .iter()
-            .flat_map(|buffer| buffer.as_slice().to_vec())
-            .collect();
+        let joined: Vec<u8> = list.iter().flat_map(|buffer| buffer.as_slice().to_vec()).collect();
         assert_eq!(joined, b"abc");
     }
 
@@ -272,18 +252,8 @@ mod tests {
         assert!(Buffers::None.is_empty());
         assert!(Buffers::from(Vec::<Buffer>::new()).into_one().is_none());
         assert_eq!(Buffers::from("x").into_one().expect("one").as_slice(), b"x");
-        assert_eq!(
-            Buffers::from([Buffer::from("y")])
-                .into_one()
-                .expect("one")
-                .as_slice(),
-            b"y"
-        );
-        assert!(
-            Buffers::from([Buffer::from("y"), Buffer::from("z")])
-                .into_one()
-                .is_none()
-        );
+        assert_eq!(Buffers::from([Buffer::from("y")]).into_one().expect("one").as_slice(), b"y");
+        assert!(Buffers::from([Buffer::from("y"), Buffer::from("z")]).into_one().is_none());
     }
 
     #[test]

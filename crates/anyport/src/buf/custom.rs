@@ -132,11 +132,7 @@ pub(super) struct CustomTable {
 
 impl CustomTable {
     pub(super) fn of<B: StableBuffer>(is_writable: bool) -> &'static Self {
-        if is_writable {
-            Self::new_for::<B, true>()
-        } else {
-            Self::new_for::<B, false>()
-        }
+        if is_writable { Self::new_for::<B, true>() } else { Self::new_for::<B, false>() }
     }
 
     fn new_for<B: StableBuffer, const IS_WRITABLE: bool>() -> &'static Self {
@@ -177,14 +173,7 @@ pub(super) mod tests {
     impl Counted {
         pub(in crate::buf) fn new(bytes: Vec<u8>, is_writable: bool) -> (Self, Arc<AtomicUsize>) {
             let drops = Arc::new(AtomicUsize::new(0));
-            (
-                Self {
-                    bytes,
-                    drops: Arc::clone(&drops),
-                    is_writable,
-                },
-                drops,
-            )
+            (Self { bytes, drops: Arc::clone(&drops), is_writable }, drops)
         }
     }
 
@@ -227,13 +216,7 @@ pub(super) mod tests {
     unsafe impl StableBuffer for Other {
         fn into_raw(self) -> RawBuffer {
             let ptr = NonNull::dangling().as_ptr();
-            RawBuffer {
-                ptr,
-                len: 0,
-                capacity: 0,
-                is_writable: false,
-                token: 0,
-            }
+            RawBuffer { ptr, len: 0, capacity: 0, is_writable: false, token: 0 }
         }
 
         unsafe fn from_raw(_: RawBuffer) -> Self {
@@ -258,10 +241,7 @@ pub(super) mod tests {
             let buffer = Buffer::custom(counted);
             assert_eq!(buffer.is_writable(), is_writable);
             let counted = buffer.into_custom::<Counted>().expect("its own type");
-            assert_eq!(
-                (counted.bytes.as_slice(), counted.is_writable),
-                (&b"abc"[..], is_writable)
-            );
+            assert_eq!((counted.bytes.as_slice(), counted.is_writable), (&b"abc"[..], is_writable));
             assert_eq!(drops.load(Ordering::Relaxed), 0);
         }
     }
@@ -270,9 +250,7 @@ pub(super) mod tests {
     fn a_custom_buffer_is_not_given_out_as_another_type() {
         let (counted, drops) = Counted::new(b"abc".to_vec(), true);
         let buffer = Buffer::custom(counted);
-        let Err(buffer) = buffer.into_custom::<Other>() else {
-            panic!("it is no `Other`")
-        };
+        let Err(buffer) = buffer.into_custom::<Other>() else { panic!("it is no `Other`") };
         let buffer = buffer.into_vec().expect_err("it is no plain vector");
         assert_eq!(buffer.as_slice(), b"abc");
         assert_eq!(drops.load(Ordering::Relaxed), 0);
@@ -281,16 +259,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_count_of_seven_bytes_keeps_every_possible_size() {
-        for bytes in [
-            0,
-            1,
-            255,
-            256,
-            65_535,
-            u32::MAX as usize,
-            (1 << 47) + 3,
-            (1 << 56) - 1,
-        ] {
+        for bytes in [0, 1, 255, 256, 65_535, u32::MAX as usize, (1 << 47) + 3, (1 << 56) - 1] {
             assert_eq!(Bytes56::new(bytes).get(), bytes);
         }
     }

@@ -25,11 +25,7 @@ pub struct PoolOptions {
 impl PoolOptions {
     /// 256 MiB at most, 64 MiB of free buffers kept, no quarantine.
     pub const fn new() -> Self {
-        Self {
-            bytes_max: 256 << 20,
-            keep_bytes_max: 64 << 20,
-            is_quarantine: false,
-        }
+        Self { bytes_max: 256 << 20, keep_bytes_max: 64 << 20, is_quarantine: false }
     }
 
     /// The most memory that the pool holds, in bytes: buffers that are taken and buffers that

@@ -83,11 +83,7 @@ impl BufferPool {
         PoolStats {
             bytes_max: self.shared.options.bytes_max,
             bytes_allocated: state.bytes_allocated,
-            bytes_quarantined: state
-                .quarantined
-                .iter()
-                .map(|(_, class)| class.bytes())
-                .sum(),
+            bytes_quarantined: state.quarantined.iter().map(|(_, class)| class.bytes()).sum(),
             taken: state.taken,
             free: SizeClass::ALL.map(|class| state.free[class.index()].len()),
             refused: state.refused,
@@ -111,12 +107,7 @@ impl BufferPool {
         let state = self.shared.lock();
         for (buffer, (block, class)) in state.quarantined.iter().enumerate() {
             if let Some((offset, found)) = quarantine::first_change(block, *class) {
-                return Err(QuarantineError {
-                    buffer,
-                    class: *class,
-                    offset,
-                    found,
-                });
+                return Err(QuarantineError { buffer, class: *class, offset, found });
             }
         }
         Ok(state.quarantined.len())
@@ -234,9 +225,7 @@ impl PoolShared {
     }
 
     fn lock_on_return(&self) -> MutexGuard<'_, Option<Arc<dyn Fn() + Send + Sync>>> {
-        self.on_return
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.on_return.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -284,10 +273,7 @@ impl State {
     }
 
     fn free_bytes(&self) -> usize {
-        SizeClass::ALL
-            .iter()
-            .map(|class| self.free[class.index()].len() * class.bytes())
-            .sum()
+        SizeClass::ALL.iter().map(|class| self.free[class.index()].len() * class.bytes()).sum()
     }
 }
 

@@ -22,16 +22,11 @@ fn start_of(buffer: &mut PooledBuffer) -> usize {
 #[test]
 fn at_the_bound_take_says_none_until_a_buffer_comes_back() {
     let pool = pool_of(3 * 4096);
-    let mut taken: Vec<_> = (0..3)
-        .map(|_| pool.take(Small4K).expect("room for three"))
-        .collect();
+    let mut taken: Vec<_> = (0..3).map(|_| pool.take(Small4K).expect("room for three")).collect();
     assert!(pool.take(Small4K).is_none());
     assert!(pool.take(Large64K).is_none());
     let stats = pool.stats();
-    assert_eq!(
-        (stats.taken, stats.refused, stats.bytes_allocated),
-        ([3, 0, 0], 2, 3 * 4096)
-    );
+    assert_eq!((stats.taken, stats.refused, stats.bytes_allocated), ([3, 0, 0], 2, 3 * 4096));
     taken.pop();
     assert!(pool.take(Small4K).is_some());
     assert_eq!(pool.live(), 2);
@@ -55,15 +50,8 @@ fn the_buffer_that_came_back_last_is_taken_first() {
     drop(first);
     let mut again = pool.take(Medium16K).expect("room");
     let mut then = pool.take(Medium16K).expect("room");
-    assert_eq!(
-        (start_of(&mut again), start_of(&mut then)),
-        (first_start, second_start)
-    );
-    assert_eq!(
-        pool.stats().bytes_allocated,
-        2 * 16_384,
-        "nothing was allocated anew"
-    );
+    assert_eq!((start_of(&mut again), start_of(&mut then)), (first_start, second_start));
+    assert_eq!(pool.stats().bytes_allocated, 2 * 16_384, "nothing was allocated anew");
 }
 
 #[test]
@@ -74,11 +62,7 @@ fn free_buffers_of_other_classes_make_room() {
     assert_eq!(pool.stats().free, [17, 0, 0]);
     let large = pool.take(Large64K).expect("free small buffers give way");
     let stats = pool.stats();
-    assert_eq!(
-        (stats.free, stats.taken),
-        ([1, 0, 0], [0, 0, 1]),
-        "no more than was needed"
-    );
+    assert_eq!((stats.free, stats.taken), ([1, 0, 0], [0, 0, 1]), "no more than was needed");
     let small = pool.take(Small4K).expect("the one that was kept");
     assert!(pool.take(Small4K).is_none());
     drop(large);
@@ -101,18 +85,11 @@ fn trim_frees_what_is_free_and_only_that() {
     let pool = pool_of(1 << 20);
     let mut kept = pool.take(Small4K).expect("room");
     kept.extend_from_slice(b"kept");
-    drop((
-        pool.take(Small4K),
-        pool.take(Medium16K),
-        pool.take(Large64K),
-    ));
+    drop((pool.take(Small4K), pool.take(Medium16K), pool.take(Large64K)));
     assert_eq!(pool.trim(), 4096 + 16_384 + 65_536);
     assert_eq!(pool.trim(), 0);
     let stats = pool.stats();
-    assert_eq!(
-        (stats.free, stats.taken, stats.bytes_allocated),
-        ([0; 3], [1, 0, 0], 4096)
-    );
+    assert_eq!((stats.free, stats.taken, stats.bytes_allocated), ([0; 3], [1, 0, 0], 4096));
     assert_eq!(&kept[..], b"kept");
 }
 
@@ -135,15 +112,8 @@ fn a_lack_of_memory_is_a_refusal_and_leaves_the_accounts_right() {
     fail_the_next_allocation();
     assert!(pool.take(Large64K).is_none());
     let stats = pool.stats();
-    assert_eq!(
-        (stats.taken, stats.bytes_allocated, stats.refused),
-        ([0; 3], 0, 1)
-    );
-    assert_eq!(
-        told.load(Ordering::Relaxed),
-        1,
-        "the room it had reserved is announced"
-    );
+    assert_eq!((stats.taken, stats.bytes_allocated, stats.refused), ([0; 3], 0, 1));
+    assert_eq!(told.load(Ordering::Relaxed), 1, "the room it had reserved is announced");
     assert!(pool.take(Large64K).is_some());
 }
 
@@ -176,10 +146,7 @@ fn a_return_is_told_once_and_only_when_it_is_wanted() {
 
 #[test]
 fn a_return_is_told_where_the_buffer_is_not_kept() {
-    for options in [
-        PoolOptions::new().keep_bytes_max(0),
-        PoolOptions::new().quarantine(true),
-    ] {
+    for options in [PoolOptions::new().keep_bytes_max(0), PoolOptions::new().quarantine(true)] {
         let pool = BufferPool::new(options.bytes_max(4096));
         let told = counted_returns(&pool);
         let taken = pool.take(Small4K);
@@ -231,12 +198,7 @@ fn no_wake_up_is_lost() {
             return buffer;
         }
         let count = returns.0.lock().expect("no holder panics");
-        drop(
-            returns
-                .1
-                .wait_while(count, |count| *count == seen)
-                .expect("no holder panics"),
-        );
+        drop(returns.1.wait_while(count, |count| *count == seen).expect("no holder panics"));
     };
     let round = Barrier::new(1 + WAITERS);
     thread::scope(|scope| {
@@ -250,9 +212,7 @@ fn no_wake_up_is_lost() {
             });
         }
         for _ in 0..ROUNDS {
-            let buffer = pool
-                .take(Small4K)
-                .expect("nobody has it between two rounds");
+            let buffer = pool.take(Small4K).expect("nobody has it between two rounds");
             round.wait();
             drop(buffer);
             round.wait();
@@ -298,11 +258,7 @@ fn a_pool_is_dropped_with_buffers_still_taken() {
     assert_eq!(&late[..], b"still mine");
     drop(late);
     assert_eq!(told.load(Ordering::Relaxed), 1);
-    assert_eq!(
-        Arc::strong_count(&told),
-        1,
-        "the pool is gone with its last buffer"
-    );
+    assert_eq!(Arc::strong_count(&told), 1, "the pool is gone with its last buffer");
 }
 
 #[derive(Clone, Debug)]

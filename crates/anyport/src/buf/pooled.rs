@@ -48,12 +48,7 @@ unsafe impl Sync for PooledBuffer {}
 impl PooledBuffer {
     /// An empty buffer over `block`, which was allocated for `class` and is counted as taken.
     pub(super) fn new(pool: Arc<PoolShared>, block: Block, class: SizeClass) -> Self {
-        Self {
-            pool,
-            start: block.0,
-            len: 0,
-            class,
-        }
+        Self { pool, start: block.0, len: 0, class }
     }
 
     /// The bytes written so far: what can be read, and what a send sends.
@@ -96,9 +91,7 @@ impl PooledBuffer {
         // SAFETY: `bytes.len()` bytes fit behind `len`, and a `&mut` buffer is not borrowed as
         // `bytes`, so the ranges are apart.
         unsafe {
-            self.as_mut_ptr()
-                .add(self.len())
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            self.as_mut_ptr().add(self.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         }
         self.len += bytes.len() as u32;
     }
@@ -211,9 +204,7 @@ mod tests {
     use crate::buf::{BufferPool, PoolOptions};
 
     fn taken(class: SizeClass) -> PooledBuffer {
-        BufferPool::new(PoolOptions::new())
-            .take(class)
-            .expect("an empty pool has room")
+        BufferPool::new(PoolOptions::new()).take(class).expect("an empty pool has room")
     }
 
     #[test]

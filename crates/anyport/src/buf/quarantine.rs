@@ -73,18 +73,10 @@ mod tests {
         // SAFETY: in quarantine mode the memory stays allocated as long as `pool`; this plays the
         // kernel that writes late.
         unsafe { stale.add(16_000).cast::<u8>().write(7) };
-        let error = QuarantineError {
-            buffer: 1,
-            class: SizeClass::Medium16K,
-            offset: 16_000,
-            found: 7,
-        };
+        let error =
+            QuarantineError { buffer: 1, class: SizeClass::Medium16K, offset: 16_000, found: 7 };
         assert_eq!(pool.check_quarantine(), Err(error));
-        assert!(
-            error
-                .to_string()
-                .contains("byte 16000 is 0x07 instead of 0xa5")
-        );
+        assert!(error.to_string().contains("byte 16000 is 0x07 instead of 0xa5"));
     }
 
     #[test]
@@ -92,9 +84,7 @@ mod tests {
         let pool = quarantine_pool(4096);
         let mut seen = Vec::new();
         for _ in 0..8 {
-            let mut buffer = pool
-                .take(SizeClass::Small4K)
-                .expect("only live buffers count");
+            let mut buffer = pool.take(SizeClass::Small4K).expect("only live buffers count");
             assert!(pool.take(SizeClass::Small4K).is_none());
             let start = buffer.spare_capacity_mut().as_mut_ptr().addr();
             assert!(!seen.contains(&start));
@@ -107,11 +97,7 @@ mod tests {
         assert_eq!(stats.free, [0; SizeClass::COUNT]);
         assert_eq!(pool.check_quarantine(), Ok(8));
         pool.trim();
-        assert_eq!(
-            pool.check_quarantine(),
-            Ok(8),
-            "trim does not touch the quarantine"
-        );
+        assert_eq!(pool.check_quarantine(), Ok(8), "trim does not touch the quarantine");
     }
 
     #[test]

@@ -109,9 +109,7 @@ impl<T: Send + 'static> Clone for FileHandle<T> {
 
 impl<T: Send + 'static> fmt::Debug for FileHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileHandle")
-            .field("key", &self.key())
-            .finish_non_exhaustive()
+        f.debug_struct("FileHandle").field("key", &self.key()).finish_non_exhaustive()
     }
 }
 
@@ -123,16 +121,10 @@ impl<T: Send + 'static> Associate<T> for File {
         port: &CompletionPort<T>,
         key: usize,
     ) -> Result<FileHandle<T>, AssociateError<Self>> {
-        let File {
-            inner,
-            is_associated,
-        } = self;
+        let File { inner, is_associated } = self;
         let back = |error, inner| AssociateError {
             error,
-            resource: File {
-                inner,
-                is_associated: Arc::clone(&is_associated),
-            },
+            resource: File { inner, is_associated: Arc::clone(&is_associated) },
         };
         let descriptor = match Descriptor::from_file(inner) {
             Ok(descriptor) => descriptor,

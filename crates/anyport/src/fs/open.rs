@@ -60,10 +60,7 @@ impl OpenOptions {
     /// `NotFound`, `PermissionDenied`, `Limit`, and what else the system says.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<File, Error> {
         match self.0.open(path) {
-            Ok(inner) => Ok(File {
-                inner,
-                is_associated: Arc::default(),
-            }),
+            Ok(inner) => Ok(File { inner, is_associated: Arc::default() }),
             Err(e) => Err(error_from_io(&e, "open a file")),
         }
     }
@@ -89,10 +86,7 @@ impl File {
     /// `Limit` when the process has no descriptor left.
     pub fn try_clone(&self) -> Result<Self, Error> {
         match self.inner.try_clone() {
-            Ok(inner) => Ok(File {
-                inner,
-                is_associated: Arc::clone(&self.is_associated),
-            }),
+            Ok(inner) => Ok(File { inner, is_associated: Arc::clone(&self.is_associated) }),
             Err(e) => Err(error_from_io(&e, "duplicate a file")),
         }
     }

@@ -60,8 +60,7 @@ impl<T: Send + 'static> SocketHandle<T> {
     where
         T: Clone,
     {
-        self.0
-            .start_stream(Spec::new(OperationKind::AcceptStream), context)
+        self.0.start_stream(Spec::new(OperationKind::AcceptStream), context)
     }
 
     /// Connects to `peer`; success is 0 bytes. Sends may be started at once: they follow.
@@ -69,13 +68,7 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// # Errors
     /// The packet's: `Refused`, `TimedOut`, `Unreachable`, `AlreadyConnected`.
     pub fn connect(&self, peer: SocketAddr, context: T) -> Result<Operation, Rejected<T>> {
-        self.0.start(
-            Spec {
-                peer: Some(peer),
-                ..Spec::new(OperationKind::Connect)
-            },
-            context,
-        )
+        self.0.start(Spec { peer: Some(peer), ..Spec::new(OperationKind::Connect) }, context)
     }
 
     /// Receives into `buffers`, filled in order from the start of each up to its capacity;
@@ -90,10 +83,7 @@ impl<T: Send + 'static> SocketHandle<T> {
         buffers: impl Into<Buffers>,
         context: T,
     ) -> Result<Operation, Rejected<T>> {
-        self.0.start(
-            Spec::with_buffers(OperationKind::Receive, buffers.into()),
-            context,
-        )
+        self.0.start(Spec::with_buffers(OperationKind::Receive, buffers.into()), context)
     }
 
     /// Receives into one pooled buffer, which the engine takes when bytes are there: an idle
@@ -102,8 +92,7 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// # Errors
     /// As [`receive`](Self::receive).
     pub fn receive_pooled(&self, context: T) -> Result<Operation, Rejected<T>> {
-        self.0
-            .start(Spec::new(OperationKind::ReceivePooled), context)
+        self.0.start(Spec::new(OperationKind::ReceivePooled), context)
     }
 
     /// Receives into pooled buffers, one packet after the other, until the peer ends its side
@@ -120,8 +109,7 @@ impl<T: Send + 'static> SocketHandle<T> {
     where
         T: Clone,
     {
-        self.0
-            .start_stream(Spec::new(OperationKind::ReceiveStream), context)
+        self.0.start_stream(Spec::new(OperationKind::ReceiveStream), context)
     }
 
     /// A zero-byte receive: completes, with 0 bytes, when there is something to receive (or the
@@ -130,8 +118,7 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// # Errors
     /// As [`receive`](Self::receive).
     pub fn receive_ready(&self, context: T) -> Result<Operation, Rejected<T>> {
-        self.0
-            .start(Spec::new(OperationKind::ReceiveReady), context)
+        self.0.start(Spec::new(OperationKind::ReceiveReady), context)
     }
 
     /// Receives one datagram; the packet has its sender in `peer`.
@@ -144,10 +131,7 @@ impl<T: Send + 'static> SocketHandle<T> {
         buffers: impl Into<Buffers>,
         context: T,
     ) -> Result<Operation, Rejected<T>> {
-        self.0.start(
-            Spec::with_buffers(OperationKind::ReceiveFrom, buffers.into()),
-            context,
-        )
+        self.0.start(Spec::with_buffers(OperationKind::ReceiveFrom, buffers.into()), context)
     }
 
     /// Sends all of `buffers`, in order; completes when the system has taken every byte.
@@ -157,10 +141,7 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// `Reset` after the peer reset the connection. The packet's: `Reset`, `NotConnected`,
     /// `Cancelled`, `Aborted`; [`Error::transferred`] tells how many bytes had gone.
     pub fn send(&self, buffers: impl Into<Buffers>, context: T) -> Result<Operation, Rejected<T>> {
-        self.0.start(
-            Spec::with_buffers(OperationKind::Send, buffers.into()),
-            context,
-        )
+        self.0.start(Spec::with_buffers(OperationKind::Send, buffers.into()), context)
     }
 
     /// Sends one datagram to `peer`.
@@ -174,13 +155,7 @@ impl<T: Send + 'static> SocketHandle<T> {
         context: T,
     ) -> Result<Operation, Rejected<T>> {
         let spec = Spec::with_buffers(OperationKind::SendTo, buffers.into());
-        self.0.start(
-            Spec {
-                peer: Some(peer),
-                ..spec
-            },
-            context,
-        )
+        self.0.start(Spec { peer: Some(peer), ..spec }, context)
     }
 
     /// Sends head, file and tail, in this order, as one operation; the packet's bytes are the
@@ -201,13 +176,7 @@ impl<T: Send + 'static> SocketHandle<T> {
             tail: transmission.tail,
         };
         let kind = OperationKind::TransmitFile;
-        self.0.start(
-            Spec {
-                transmission: Some(spec),
-                ..Spec::new(kind)
-            },
-            context,
-        )
+        self.0.start(Spec { transmission: Some(spec), ..Spec::new(kind) }, context)
     }
 
     /// Ends the sending side after the sends started before it; completes with 0 bytes. Later
@@ -324,9 +293,7 @@ impl<T: Send + 'static> Clone for SocketHandle<T> {
 
 impl<T: Send + 'static> fmt::Debug for SocketHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketHandle")
-            .field("key", &self.key())
-            .finish_non_exhaustive()
+        f.debug_struct("SocketHandle").field("key", &self.key()).finish_non_exhaustive()
     }
 }
 
@@ -341,10 +308,7 @@ impl<T: Send + 'static> Associate<T> for Socket {
         let descriptor = match Descriptor::from_socket(self.into_inner()) {
             Ok(descriptor) => descriptor,
             Err((error, socket)) => {
-                return Err(AssociateError {
-                    error,
-                    resource: Socket::from_inner(socket),
-                });
+                return Err(AssociateError { error, resource: Socket::from_inner(socket) });
             }
         };
         let back = |error, descriptor: Descriptor| AssociateError {
@@ -383,13 +347,7 @@ pub struct Transmission<T: Send + 'static> {
 impl<T: Send + 'static> Transmission<T> {
     /// The whole file, without head and tail.
     pub fn new(file: FileHandle<T>) -> Self {
-        Transmission {
-            head: Buffers::None,
-            file,
-            offset: 0,
-            length: None,
-            tail: Buffers::None,
-        }
+        Transmission { head: Buffers::None, file, offset: 0, length: None, tail: Buffers::None }
     }
 
     /// Sends `head` before the file.

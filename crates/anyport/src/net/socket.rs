@@ -139,25 +139,19 @@ impl Socket {
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Socket {
-            inner: stream.into(),
-        }
+        Socket { inner: stream.into() }
     }
 }
 
 impl From<TcpListener> for Socket {
     fn from(listener: TcpListener) -> Self {
-        Socket {
-            inner: listener.into(),
-        }
+        Socket { inner: listener.into() }
     }
 }
 
 impl From<UdpSocket> for Socket {
     fn from(socket: UdpSocket) -> Self {
-        Socket {
-            inner: socket.into(),
-        }
+        Socket { inner: socket.into() }
     }
 }
 
@@ -174,11 +168,7 @@ impl From<std::os::fd::OwnedFd> for Socket {
 /// # Errors
 /// As [`Socket::bind`].
 pub fn listen(address: SocketAddr) -> Result<Socket, Error> {
-    let socket = if address.is_ipv4() {
-        Socket::tcp_v4()?
-    } else {
-        Socket::tcp_v6()?
-    };
+    let socket = if address.is_ipv4() { Socket::tcp_v4()? } else { Socket::tcp_v6()? };
     // On Windows the option lets another program take the address over: it is not wanted there.
     if cfg!(not(windows)) {
         socket.set_reuse_address(true)?;

@@ -146,13 +146,14 @@ impl Core {
                 self.transmit(serving, body)
             }
             OperationKind::ReceiveReady => {
-                let code = body
-                    .handle
-                    .as_ref()
-                    .and_then(|h| h.descriptor().take_error());
-                let result = match code {
-                    Some(code) => Err(error_from_code(code, body.kind.action())),
-                    None => Ok(0),
+                let code = body.handle.as_ref().and_then(|h| h.descriptor().take_error());
+                let result = match (body.ending, code) {
+                    // See `end_of_stream`.
+                    (Some(ErrorKind::Aborted), _) => {
+                        Err(Error::new(ErrorKind::Aborted, body.kind.action()))
+                    }
+                    (_, Some(code)) => Err(error_from_code(code, body.kind.action())),
+                    (_, None) => Ok(0),
                 };
                 Some(self.conclude(serving, body, result))
             }
@@ -254,9 +255,7 @@ impl Core {
             }
             _ => {}
         }
-        let is_shut_down = handle
-            .is_sending_shut_down
-            .load(std::sync::atomic::Ordering::Acquire);
+        let is_shut_down = handle.is_sending_shut_down.load(std::sync::atomic::Ordering::Acquire);
         let done = body.transmitting.as_ref().map_or(body.done, |t| t.total);
         let error = match (body.kind.side(), error.kind()) {
             // A write after this side's own shutdown is not the peer's doing.

@@ -103,19 +103,13 @@ impl Body {
             let regions = buffers.iter_mut().map(|b| match b.write_parts() {
                 Some((ptr, len)) => Region { ptr, len },
                 // Refused at the start of the operation.
-                None => Region {
-                    ptr: std::ptr::null_mut(),
-                    len: 0,
-                },
+                None => Region { ptr: std::ptr::null_mut(), len: 0 },
             });
             message.set(regions, skip, peer, wants_sender);
         } else {
             let regions = buffers.iter().map(|b| {
                 let (ptr, len) = b.read_parts();
-                Region {
-                    ptr: ptr.cast_mut(),
-                    len,
-                }
+                Region { ptr: ptr.cast_mut(), len }
             });
             message.set(regions, skip, peer, false);
         }
@@ -131,10 +125,7 @@ impl Body {
             _ => (std::ptr::null(), 0),
         };
         let skip = self.done.min(len);
-        Region {
-            ptr: ptr.cast_mut().wrapping_add(skip),
-            len: len - skip,
-        }
+        Region { ptr: ptr.cast_mut().wrapping_add(skip), len: len - skip }
     }
 
     /// The one buffer's whole room.
@@ -142,15 +133,9 @@ impl Body {
         match self.buffers.as_mut_slice() {
             [one] => match one.write_parts() {
                 Some((ptr, len)) => Region { ptr, len },
-                None => Region {
-                    ptr: std::ptr::null_mut(),
-                    len: 0,
-                },
+                None => Region { ptr: std::ptr::null_mut(), len: 0 },
             },
-            _ => Region {
-                ptr: std::ptr::null_mut(),
-                len: 0,
-            },
+            _ => Region { ptr: std::ptr::null_mut(), len: 0 },
         }
     }
 

@@ -104,18 +104,13 @@ impl Core {
 
     /// Operations started, and starts refused, since the port was made.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (
-            self.started.load(Ordering::Relaxed),
-            self.rejected.load(Ordering::Relaxed),
-        )
+        (self.started.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
     }
 
     /// The next completion of a lane, in the order of its events. `serving` is the lane that the
     /// calling thread serves: follow-up requests go there.
     pub(crate) fn next_completion(&self, lane: usize, serving: usize) -> Option<Completion> {
-        let _reaping = self.reaping[lane]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _reaping = self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(event) = self.backend.next_event(lane) {
             if let Some(completion) = self.on_event(serving, event) {
                 return Some(completion);
@@ -242,10 +237,7 @@ impl Core {
         body.phase = Phase::Starved;
         let token = body.token();
         drop(body);
-        self.starved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(token);
+        self.starved.lock().unwrap_or_else(PoisonError::into_inner).push(token);
         // First the wish, then another look: a buffer that came back in between is not missed.
         self.pool.want();
         self.retry_starved_now(serving);
@@ -297,16 +289,16 @@ impl Core {
         handle: &HandleCore,
         request: Request,
     ) {
+        // What a thread has handed to the kernel may be finished in its context: a file's transfer
+        // fails when that thread has ended meanwhile. The clerk stays.
+        let serving = if request.is_of_file() { self.backend.clerk_lane() } else { serving };
         body.request = request;
         body.lane = serving as u32;
         // SAFETY: the regions belong to the operation's buffers or message, which stay in its slot
         // (nothing takes them out before `finish`, which follows the request's last event), the
         // operation holds `handle` and with it the descriptor, and the generation in the token
         // makes it unique.
-        unsafe {
-            self.backend
-                .issue(serving, handle.descriptor(), request, body.token())
-        };
+        unsafe { self.backend.issue(serving, handle.descriptor(), request, body.token()) };
     }
 
     /// The numbers and tokens of everything under way, for closing.

@@ -145,8 +145,7 @@ impl Core {
         let Some(handle) = &body.handle else { return };
         let file = body.transmitting.as_ref().and_then(|t| t.file_at_work());
         let descriptor = file.unwrap_or(handle).descriptor();
-        self.backend()
-            .cancel(body.lane as usize, descriptor, &body.request, body.token());
+        self.backend().cancel(body.lane as usize, descriptor, &body.request, body.token());
     }
 }
 

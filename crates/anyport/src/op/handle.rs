@@ -66,9 +66,7 @@ impl HandleCore {
     }
 
     pub(crate) fn descriptor(&self) -> &Descriptor {
-        self.descriptor
-            .as_ref()
-            .expect("only taken when the handle is dropped or given away")
+        self.descriptor.as_ref().expect("only taken when the handle is dropped or given away")
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, HandleState> {
@@ -146,10 +144,7 @@ pub(super) struct OpQueue {
 }
 
 impl OpQueue {
-    const EMPTY: OpQueue = OpQueue {
-        head: NONE,
-        tail: NONE,
-    };
+    const EMPTY: OpQueue = OpQueue { head: NONE, tail: NONE };
 
     pub(super) fn is_empty(&self) -> bool {
         self.head == NONE

@@ -22,20 +22,11 @@ pub(crate) struct Spec {
 
 impl Spec {
     pub(crate) fn new(kind: OperationKind) -> Self {
-        Spec {
-            kind,
-            buffers: Buffers::None,
-            peer: None,
-            offset: 0,
-            transmission: None,
-        }
+        Spec { kind, buffers: Buffers::None, peer: None, offset: 0, transmission: None }
     }
 
     pub(crate) fn with_buffers(kind: OperationKind, buffers: Buffers) -> Self {
-        Spec {
-            buffers,
-            ..Spec::new(kind)
-        }
+        Spec { buffers, ..Spec::new(kind) }
     }
 
     /// Every buffer that was given, in order.
@@ -70,10 +61,7 @@ impl Core {
         }
         let Some(index) = self.table.reserve() else {
             let error = Error::new(ErrorKind::Limit, spec.kind.action());
-            return refuse(
-                error.with_detail("the port's limit of operations is reached"),
-                spec,
-            );
+            return refuse(error.with_detail("the port's limit of operations is reached"), spec);
         };
         let mut state = handle.state();
         if let Err(error) = self.check_state(handle, &state, spec.kind) {
@@ -171,10 +159,8 @@ fn check_buffers(spec: &mut Spec) -> Result<(), Error> {
     if must_have_buffers && count == 0 {
         return invalid("no buffers: give at least one, which may be empty");
     }
-    let is_filled = matches!(
-        kind,
-        OperationKind::Receive | OperationKind::ReceiveFrom | OperationKind::ReadAt
-    );
+    let is_filled =
+        matches!(kind, OperationKind::Receive | OperationKind::ReceiveFrom | OperationKind::ReadAt);
     if is_filled && spec.buffers.iter().any(|b| !b.is_writable()) {
         return invalid("a buffer to receive into is read-only");
     }

@@ -29,10 +29,7 @@ pub(super) struct StreamState {
 impl StreamState {
     pub(super) fn reset(&mut self) {
         debug_assert!(self.waiting.is_empty());
-        *self = StreamState {
-            waiting: std::mem::take(&mut self.waiting),
-            ..Default::default()
-        };
+        *self = StreamState { waiting: std::mem::take(&mut self.waiting), ..Default::default() };
     }
 }
 
@@ -101,12 +98,7 @@ impl Core {
             stream.is_armed = true;
             stream.is_pausing = false;
         }
-        self.issue(
-            serving,
-            body,
-            &handle,
-            Request::ReceiveStream(handle.receive_class()),
-        );
+        self.issue(serving, body, &handle, Request::ReceiveStream(handle.receive_class()));
     }
 
     /// One outcome becomes the next packet, or the end, or nothing.
@@ -152,11 +144,7 @@ impl Core {
                 }
                 None => {
                     // It paused, or the thread that had armed it is gone.
-                    if body
-                        .stream
-                        .as_ref()
-                        .is_some_and(|s| !s.is_armed && s.waiting.is_empty())
-                    {
+                    if body.stream.as_ref().is_some_and(|s| !s.is_armed && s.waiting.is_empty()) {
                         self.arm(serving, &mut body);
                     }
                     None
@@ -189,6 +177,10 @@ impl Core {
     /// 0 bytes: an orderly end, unless the connection was reset and another call took the error.
     pub(super) fn end_of_stream(&self, body: &Body) -> Result<usize, Error> {
         match &body.handle {
+            // The end is of this side's making: the shutdown that goes with closing the handle.
+            _ if body.ending == Some(ErrorKind::Aborted) => {
+                Err(Error::new(ErrorKind::Aborted, body.kind.action()))
+            }
             Some(handle) if handle.lost_peer() => {
                 Err(Error::new(ErrorKind::Reset, body.kind.action()))
             }

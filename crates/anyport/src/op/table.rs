@@ -20,9 +20,7 @@ pub(crate) struct Chunks<E> {
 
 impl<E> Chunks<E> {
     pub(crate) fn new() -> Self {
-        Chunks {
-            chunks: [const { OnceLock::new() }; CHUNKS],
-        }
+        Chunks { chunks: [const { OnceLock::new() }; CHUNKS] }
     }
 
     /// The entry of this number; its chunk is made by `make`, which is given each number.
@@ -43,10 +41,7 @@ impl<E> Chunks<E> {
 
     /// Every entry made so far.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
-        self.chunks
-            .iter()
-            .filter_map(OnceLock::get)
-            .flat_map(|chunk| chunk.iter())
+        self.chunks.iter().filter_map(OnceLock::get).flat_map(|chunk| chunk.iter())
     }
 }
 
@@ -77,10 +72,7 @@ impl OpTable {
     pub(super) fn new(limit: usize) -> Self {
         OpTable {
             slots: Chunks::new(),
-            free: Mutex::new(FreeList {
-                numbers: Vec::new(),
-                fresh: 0,
-            }),
+            free: Mutex::new(FreeList { numbers: Vec::new(), fresh: 0 }),
             live: AtomicUsize::new(0),
             limit,
         }
@@ -105,18 +97,12 @@ impl OpTable {
     /// Gives a slot back.
     pub(super) fn release(&self, index: u32) {
         self.lock(index).phase = Phase::Free;
-        self.free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .numbers
-            .push(index);
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).numbers.push(index);
         self.live.fetch_sub(1, Ordering::Release);
     }
 
     pub(super) fn lock(&self, index: u32) -> MutexGuard<'_, Body> {
-        let slot = self
-            .slots
-            .get_or_make(index, |index| Mutex::new(Body::new(index)));
+        let slot = self.slots.get_or_make(index, |index| Mutex::new(Body::new(index)));
         slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

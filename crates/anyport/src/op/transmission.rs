@@ -72,14 +72,7 @@ pub(super) enum Next {
 
 impl Transmitting {
     pub(super) fn new(spec: TransmissionSpec) -> Self {
-        Transmitting {
-            spec,
-            step: Step::Head,
-            sent: 0,
-            read: 0,
-            piece: None,
-            total: 0,
-        }
+        Transmitting { spec, step: Step::Head, sent: 0, read: 0, piece: None, total: 0 }
     }
 
     pub(super) fn into_buffers(self: Box<Self>) -> Buffers {
@@ -138,19 +131,11 @@ fn step(
     loop {
         match t.step {
             Step::Head | Step::Tail => {
-                let buffers = if t.step == Step::Head {
-                    &t.spec.head
-                } else {
-                    &t.spec.tail
-                };
+                let buffers = if t.step == Step::Head { &t.spec.head } else { &t.spec.tail };
                 if t.sent < buffers.total_len() {
                     return Next::OnSocket(send_rest(body, buffers.as_slice(), t.sent));
                 }
-                t.step = if t.step == Step::Head {
-                    Step::Read
-                } else {
-                    Step::Over
-                };
+                t.step = if t.step == Step::Head { Step::Read } else { Step::Over };
                 t.sent = 0;
             }
             Step::Read => {
@@ -188,17 +173,11 @@ fn step(
 fn send_rest(body: &mut Body, buffers: &[Buffer], sent: usize) -> Request {
     let regions = buffers.iter().map(|b| {
         let (ptr, len) = b.read_parts();
-        Region {
-            ptr: ptr.cast_mut(),
-            len,
-        }
+        Region { ptr: ptr.cast_mut(), len }
     });
     if let [one] = buffers {
         let (ptr, len) = one.read_parts();
-        return Request::Send(Region {
-            ptr: ptr.cast_mut().wrapping_add(sent),
-            len: len - sent,
-        });
+        return Request::Send(Region { ptr: ptr.cast_mut().wrapping_add(sent), len: len - sent });
     }
     let message = body.message();
     message.set(regions, sent, None, false);

@@ -138,9 +138,7 @@ impl PortBuilder {
             return invalid("a completion queue is at least as long as its submission queue");
         }
         let concurrency = match self.concurrency {
-            0 => std::thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(CONCURRENCY_MAX),
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(CONCURRENCY_MAX),
             n => n,
         };
         let choice = choose(self.backend)?;

@@ -31,17 +31,9 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 
 /// Starts the clerk of a crew; it ends by itself after the port is gone.
 pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
-    let clerk = Clerk {
-        watched: Vec::new(),
-        steady_looks: 0,
-        crew,
-    };
-    let spawned = thread::Builder::new()
-        .name("anyport-clerk".to_owned())
-        .spawn(|| clerk.run());
-    spawned
-        .map(drop)
-        .map_err(|e| error_from_io(&e, "start the clerk thread"))
+    let clerk = Clerk { watched: Vec::new(), steady_looks: 0, crew };
+    let spawned = thread::Builder::new().name("anyport-clerk".to_owned()).spawn(|| clerk.run());
+    spawned.map(drop).map_err(|e| error_from_io(&e, "start the clerk thread"))
 }
 
 struct Clerk {
@@ -67,18 +59,14 @@ impl Clerk {
             let pause = self.watch();
             let pause = match pause {
                 Some(pause) => {
-                    self.crew
-                        .is_clerk_asleep
-                        .store(pause > TICK, Ordering::SeqCst);
+                    self.crew.is_clerk_asleep.store(pause > TICK, Ordering::SeqCst);
                     Some(pause)
                 }
                 None if self.may_sleep() => None,
                 None => Some(TICK),
             };
             let crew = &self.crew;
-            crew.core()
-                .backend()
-                .wait(crew.core().backend().clerk_lane(), pause);
+            crew.core().backend().wait(crew.core().backend().clerk_lane(), pause);
             crew.is_clerk_asleep.store(false, Ordering::SeqCst);
         }
         self.drain();
@@ -143,10 +131,7 @@ impl Clerk {
                         backend.flush(seat);
                     }
                     if look == Look::Blocked && member.set_blocked() {
-                        log::debug!(
-                            "a handler blocks: thread {} gives its place away",
-                            member.id
-                        );
+                        log::debug!("a handler blocks: thread {} gives its place away", member.id);
                         self.crew.give_place_away(member);
                         has_changed = true;
                     }
@@ -166,11 +151,7 @@ impl Clerk {
         if wants_help && self.crew.wake_one() {
             has_changed = true;
         }
-        self.steady_looks = if has_changed {
-            0
-        } else {
-            self.steady_looks.saturating_add(1)
-        };
+        self.steady_looks = if has_changed { 0 } else { self.steady_looks.saturating_add(1) };
         match (is_anybody_running, self.steady_looks < STEADY_LOOKS) {
             (true, true) => Some(TICK),
             (true, false) => Some(TICK_SLOW),
@@ -189,11 +170,7 @@ impl Clerk {
                 let Some(before) = seen.cpu else {
                     // The first look at this handler; from now on its CPU time counts.
                     let cpu = ThreadWatch::cpu_time(member.clock);
-                    self.watched[seat] = Some(Watched {
-                        since: now,
-                        cpu,
-                        ..seen
-                    });
+                    self.watched[seat] = Some(Watched { since: now, cpu, ..seen });
                     return Look::Still;
                 };
                 let Some(cpu) = ThreadWatch::cpu_time(member.clock) else {
@@ -203,20 +180,12 @@ impl Clerk {
                 if cpu.saturating_sub(before) < share && ThreadWatch::is_asleep(member.clock) {
                     return Look::Blocked;
                 }
-                self.watched[seat] = Some(Watched {
-                    since: now,
-                    cpu: Some(cpu),
-                    ..seen
-                });
+                self.watched[seat] = Some(Watched { since: now, cpu: Some(cpu), ..seen });
                 Look::Still
             }
             _ => {
-                self.watched[seat] = Some(Watched {
-                    member: member.id,
-                    beat,
-                    since: now,
-                    cpu: None,
-                });
+                self.watched[seat] =
+                    Some(Watched { member: member.id, beat, since: now, cpu: None });
                 Look::Moves
             }
         }

@@ -17,43 +17,26 @@ pub(super) struct Contexts<T> {
 
 impl<T> Contexts<T> {
     pub(super) fn new() -> Self {
-        Contexts {
-            entries: Chunks::new(),
-        }
+        Contexts { entries: Chunks::new() }
     }
 
     pub(super) fn put(&self, index: u32, context: T, clone: Option<fn(&T) -> T>) {
-        let entry = self.entries.get_or_make(index, |_| {
-            Mutex::new(Entry {
-                context: None,
-                clone: None,
-            })
-        });
+        let entry =
+            self.entries.get_or_make(index, |_| Mutex::new(Entry { context: None, clone: None }));
         let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
         debug_assert!(entry.context.is_none(), "an operation has one context");
-        *entry = Entry {
-            context: Some(context),
-            clone,
-        };
+        *entry = Entry { context: Some(context), clone };
     }
 
     /// Takes the context of an operation that is over; `None` after `clear`.
     pub(super) fn take(&self, index: u32) -> Option<T> {
         let entry = self.entries.get(index)?;
-        entry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .context
-            .take()
+        entry.lock().unwrap_or_else(PoisonError::into_inner).context.take()
     }
 
     /// A clone of the context of a stream that goes on.
     pub(super) fn copy(&self, index: u32) -> Option<T> {
-        let entry = self
-            .entries
-            .get(index)?
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let entry = self.entries.get(index)?.lock().unwrap_or_else(PoisonError::into_inner);
         let clone = entry.clone?;
         entry.context.as_ref().map(clone)
     }
@@ -62,11 +45,7 @@ impl<T> Contexts<T> {
     pub(super) fn clear(&self) {
         for entry in self.entries.iter() {
             // The guard goes before the context, whose drop may call anything.
-            let context = entry
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .context
-                .take();
+            let context = entry.lock().unwrap_or_else(PoisonError::into_inner).context.take();
             drop(context);
         }
     }

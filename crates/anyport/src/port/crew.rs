@@ -121,12 +121,12 @@ impl Crew {
             let mut seats = self.seats();
             self.retired_packets
                 .fetch_add(member.packets.load(Ordering::Relaxed), Ordering::Relaxed);
-            self.retired_stolen
-                .fetch_add(member.stolen.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.retired_stolen.fetch_add(member.stolen.load(Ordering::Relaxed), Ordering::Relaxed);
             seats.discharge(member)
         };
         self.settle(left);
-        // The lane may have no thread now: the clerk sees to it.
+        // The lane may have no thread now, and hold requests that this thread has prepared: if it
+        // handed them over itself, they would end with it. The clerk sees to it.
         self.wake_clerk();
     }
 
@@ -193,15 +193,8 @@ impl Crew {
     /// After a seat was left: its successor is called, or somebody else looks after its lane.
     fn settle(&self, left: Option<Left>) {
         match left {
-            Some(Left {
-                successor: Some(successor),
-                ..
-            }) => successor.unpark(),
-            Some(Left {
-                seat,
-                successor: None,
-            }) => {
-                self.core.backend().flush(seat);
+            Some(Left { successor: Some(successor) }) => successor.unpark(),
+            Some(Left { successor: None }) => {
                 self.wake_one();
             }
             None => {}

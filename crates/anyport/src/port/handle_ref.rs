@@ -72,9 +72,7 @@ impl<T> fmt::Display for Rejected<T> {
 
 impl<T> fmt::Debug for Rejected<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejected")
-            .field("error", &self.error)
-            .finish_non_exhaustive()
+        f.debug_struct("Rejected").field("error", &self.error).finish_non_exhaustive()
     }
 }
 
@@ -99,31 +97,18 @@ impl<T: Send + 'static> HandleRef<T> {
     ) -> Result<Self, (Error, Descriptor)> {
         let port = Arc::clone(port.inner());
         if port.core.is_closed() {
-            return Err((
-                Error::new(ErrorKind::Closed, "associate a handle"),
-                descriptor,
-            ));
+            return Err((Error::new(ErrorKind::Closed, "associate a handle"), descriptor));
         }
         if let Err(error) = port.core.backend().attach(&mut descriptor) {
             return Err((error, descriptor));
         }
         let association = association.map(|a| Box::new(a) as Box<dyn Send + Sync>);
-        let core = Arc::new(HandleCore::new(
-            Arc::clone(&port.core),
-            descriptor,
-            key,
-            association,
-        ));
-        Ok(HandleRef {
-            port,
-            core: Some(core),
-        })
+        let core = Arc::new(HandleCore::new(Arc::clone(&port.core), descriptor, key, association));
+        Ok(HandleRef { port, core: Some(core) })
     }
 
     pub(crate) fn core(&self) -> &Arc<HandleCore> {
-        self.core
-            .as_ref()
-            .expect("only taken when the handle is given up")
+        self.core.as_ref().expect("only taken when the handle is given up")
     }
 
     pub(crate) fn start(&self, spec: Spec, context: T) -> Result<Operation, Rejected<T>> {
@@ -171,21 +156,16 @@ impl<T: Send + 'static> HandleRef<T> {
         clone: Option<fn(&T) -> T>,
     ) -> Result<Operation, Rejected<T>> {
         let mut context = Some(context);
-        let started = self
-            .port
-            .core
-            .start(self.lane(), self.core(), spec, |index| {
-                if let Some(context) = context.take() {
-                    self.port.contexts.put(index, context, clone);
-                }
-            });
+        let started = self.port.core.start(self.lane(), self.core(), spec, |index| {
+            if let Some(context) = context.take() {
+                self.port.contexts.put(index, context, clone);
+            }
+        });
         match (started, context) {
             (Ok(operation), _) => Ok(operation),
-            (Err((error, spec)), Some(context)) => Err(Rejected {
-                error,
-                context,
-                buffers: spec.into_buffers(),
-            }),
+            (Err((error, spec)), Some(context)) => {
+                Err(Rejected { error, context, buffers: spec.into_buffers() })
+            }
             (Err(_), None) => unreachable!("a start that fails has placed no context"),
         }
     }
@@ -199,10 +179,7 @@ impl<T: Send + 'static> HandleRef<T> {
 impl<T: Send + 'static> Clone for HandleRef<T> {
     fn clone(&self) -> Self {
         self.core().add_duplicate();
-        HandleRef {
-            port: Arc::clone(&self.port),
-            core: self.core.clone(),
-        }
+        HandleRef { port: Arc::clone(&self.port), core: self.core.clone() }
     }
 }
 

@@ -45,10 +45,7 @@ pub(crate) struct IdleStack {
 
 impl IdleStack {
     pub(crate) fn new() -> Self {
-        Self {
-            count: CachePadded::new(AtomicUsize::new(0)),
-            ids: Mutex::new(Vec::new()),
-        }
+        Self { count: CachePadded::new(AtomicUsize::new(0)), ids: Mutex::new(Vec::new()) }
     }
 
     /// Lists `id`, which must not be listed. The caller must look for work once more after this
@@ -130,9 +127,7 @@ impl IdleStack {
 
 impl fmt::Debug for IdleStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IdleStack")
-            .field("len", &self.len_hint())
-            .finish_non_exhaustive()
+        f.debug_struct("IdleStack").field("len", &self.len_hint()).finish_non_exhaustive()
     }
 }
 
@@ -155,10 +150,7 @@ mod tests {
             idle.announce(id);
         }
         assert_eq!(idle.len_hint(), 3);
-        assert_eq!(
-            [idle.claim(), idle.claim(), idle.claim()],
-            [Some(2), Some(1), Some(3)]
-        );
+        assert_eq!([idle.claim(), idle.claim(), idle.claim()], [Some(2), Some(1), Some(3)]);
         assert_eq!((idle.claim(), idle.len_hint()), (None, 0));
     }
 
@@ -227,10 +219,7 @@ mod tests {
         });
         port.0.close();
         port.1.claim_all().into_iter().for_each(wake);
-        let taken: usize = sleepers
-            .into_iter()
-            .map(|sleeper| sleeper.join().unwrap())
-            .sum();
+        let taken: usize = sleepers.into_iter().map(|sleeper| sleeper.join().unwrap()).sum();
         assert_eq!(taken, ITEMS);
     }
 }

@@ -186,9 +186,7 @@ fn loom_two_sleepers_and_two_posters_each_get_an_item() {
 
         fn takes_one(&self) -> bool {
             let take = |items: usize| items.checked_sub(1);
-            self.items
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-                .is_ok()
+            self.items.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
         }
     }
     for get in [Port::get, Port::get_while_listed] {
@@ -225,10 +223,7 @@ fn loom_closing_wakes_every_sleeper() {
         };
         let sleepers = [spawn(0), spawn(1)];
         port.close();
-        assert_eq!(
-            sleepers.map(|sleeper| sleeper.join().unwrap()),
-            [None, None]
-        );
+        assert_eq!(sleepers.map(|sleeper| sleeper.join().unwrap()), [None, None]);
     });
 }
 
@@ -244,10 +239,7 @@ fn loom_a_sleeper_is_taken_out_by_itself_or_by_one_waker() {
         let wakers = [spawn(), spawn()];
         let withdrawn = idle.withdraw(5);
         let claimed = wakers.map(|waker| waker.join().unwrap());
-        assert_eq!(
-            usize::from(withdrawn) + claimed.iter().filter(|&&won| won).count(),
-            1
-        );
+        assert_eq!(usize::from(withdrawn) + claimed.iter().filter(|&&won| won).count(), 1);
         assert_eq!(idle.len_hint(), 0);
     });
 }

@@ -79,9 +79,7 @@ impl Member {
     /// From running to blocked, unless the thread has come back meanwhile.
     pub(super) fn set_blocked(&self) -> bool {
         let (from, to) = (Activity::Running as u8, Activity::Blocked as u8);
-        self.activity
-            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
+        self.activity.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// One more; only the thread itself counts, so a plain load and store will do.
@@ -94,10 +92,7 @@ impl Member {
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         while !*token {
             token = match deadline {
-                None => self
-                    .unparked
-                    .wait(token)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.unparked.wait(token).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let now = Instant::now();
                     if now >= deadline {
@@ -134,9 +129,7 @@ impl Membership {
     /// The calling thread's membership in this crew, taken out of the thread's keeping; `restore`
     /// brings it back. A membership in another crew ends.
     pub(super) fn take(crew: &Arc<Crew>, core: &Arc<Core>) -> Membership {
-        let current = MEMBERSHIP
-            .try_with(|m| m.borrow_mut().take())
-            .unwrap_or_default();
+        let current = MEMBERSHIP.try_with(|m| m.borrow_mut().take()).unwrap_or_default();
         match current {
             Some(membership) if Arc::ptr_eq(&membership.crew, crew) => membership,
             other => {
@@ -193,10 +186,6 @@ impl Drop for Membership {
         let lane = self.core.backend().clerk_lane();
         for token in self.held.drain(..) {
             self.core.release_stream(lane, token);
-        }
-        if let Some(seat) = self.member.seat() {
-            // What this thread has prepared must not wait for a thread that may never come.
-            self.core.backend().flush(seat);
         }
         self.crew.discharge(&self.member);
     }

@@ -14,10 +14,7 @@ mod handle_ref;
 pub(crate) mod idle;
 mod member;
 mod packet;
-#[allow(
-    clippy::module_inception,
-    reason = "the public type of the layer has the layer's name"
-)]
+#[allow(clippy::module_inception, reason = "the public type of the layer has the layer's name")]
 mod port;
 pub(crate) mod queue;
 mod seats;

@@ -107,11 +107,7 @@ impl<T: Send + 'static> CompletionPort<T> {
     /// # Errors
     /// `Full` at the port's limit, `Closed` after `close`; the packet comes back.
     pub fn post(&self, key: usize, bytes: u32, context: T) -> Result<(), PostError<T>> {
-        match self.inner.posted.push(Posted {
-            key,
-            bytes,
-            context,
-        }) {
+        match self.inner.posted.push(Posted { key, bytes, context }) {
             Ok(()) => {
                 self.inner.crew.wake_one();
                 Ok(())
@@ -121,17 +117,8 @@ impl<T: Send + 'static> CompletionPort<T> {
                     PushError::Full(_) => PostErrorKind::Full,
                     PushError::Closed(_) => PostErrorKind::Closed,
                 };
-                let Posted {
-                    key,
-                    bytes,
-                    context,
-                } = error.into_inner();
-                Err(PostError {
-                    kind,
-                    key,
-                    bytes,
-                    context,
-                })
+                let Posted { key, bytes, context } = error.into_inner();
+                Err(PostError { kind, key, bytes, context })
             }
         }
     }
@@ -185,10 +172,7 @@ impl<T: Send + 'static> CompletionPort<T> {
                     self.inner.core.backend().flush(seat);
                 }
                 self.inner.crew.give_place_away(&member);
-                GivenPlace {
-                    crew: &self.inner.crew,
-                    member,
-                }
+                GivenPlace { crew: &self.inner.crew, member }
             });
         f()
     }
@@ -254,9 +238,7 @@ impl<T: Send + 'static> CompletionPort<T> {
             ports: AtomicUsize::new(1),
         });
         let weak = Arc::downgrade(&inner);
-        crew.set_has_work(Box::new(move || {
-            weak.upgrade().is_some_and(|inner| inner.has_work())
-        }));
+        crew.set_has_work(Box::new(move || weak.upgrade().is_some_and(|inner| inner.has_work())));
         let weak = Arc::downgrade(&crew);
         core.set_on_ready(Box::new(move || {
             if let Some(crew) = weak.upgrade() {
@@ -285,9 +267,7 @@ impl<T: Send + 'static> CompletionPort<T> {
     ) -> Result<usize, Ended> {
         let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
         let mut membership = Membership::take(&self.inner.crew, &self.inner.core);
-        let result = self
-            .inner
-            .take_many(&mut membership, max, deadline, stop, take);
+        let result = self.inner.take_many(&mut membership, max, deadline, stop, take);
         membership.restore();
         result
     }
@@ -438,11 +418,9 @@ impl<T: Send + 'static> PortInner<T> {
     fn next_packet(&self, membership: &mut Membership, seat: usize) -> Option<Packet<T>> {
         membership.posted_first = !membership.posted_first;
         let packet = if membership.posted_first {
-            self.next_posted()
-                .or_else(|| self.next_completed(membership, seat))
+            self.next_posted().or_else(|| self.next_completed(membership, seat))
         } else {
-            self.next_completed(membership, seat)
-                .or_else(|| self.next_posted())
+            self.next_completed(membership, seat).or_else(|| self.next_posted())
         };
         if packet.is_some() {
             Member::count(&membership.member.packets);
@@ -509,10 +487,7 @@ impl<T: Send + 'static> PortInner<T> {
         if membership.held.is_empty() {
             return;
         }
-        let serving = membership
-            .member
-            .seat()
-            .unwrap_or(self.core.backend().clerk_lane());
+        let serving = membership.member.seat().unwrap_or(self.core.backend().clerk_lane());
         for token in membership.held.drain(..) {
             self.core.release_stream(serving, token);
         }
@@ -563,9 +538,7 @@ impl Drop for GivenPlace<'_> {
 impl<T: Send + 'static> Clone for CompletionPort<T> {
     fn clone(&self) -> Self {
         self.inner.ports.fetch_add(1, Ordering::Relaxed);
-        CompletionPort {
-            inner: Arc::clone(&self.inner),
-        }
+        CompletionPort { inner: Arc::clone(&self.inner) }
     }
 }
 
@@ -577,10 +550,7 @@ impl<T: Send + 'static> Drop for CompletionPort<T> {
             self.inner.contexts.clear();
             while self.inner.posted.pop().is_some() {}
             self.inner.crew.is_abandoned.store(true, Ordering::Release);
-            self.inner
-                .crew
-                .is_clerk_asleep
-                .store(false, Ordering::SeqCst);
+            self.inner.crew.is_clerk_asleep.store(false, Ordering::SeqCst);
             let backend = self.inner.core.backend();
             backend.wake(backend.clerk_lane());
         }

@@ -60,10 +60,7 @@ impl<T> BoundedQueue<T> {
     /// When `limit` is 0 or above [`LIMIT_MAX`](Self::LIMIT_MAX).
     pub(crate) fn new(limit: usize) -> Self {
         assert!(limit >= 1, "a queue needs room for at least one item");
-        assert!(
-            limit <= Self::LIMIT_MAX,
-            "a queue of {limit} items is beyond its counters"
-        );
+        assert!(limit <= Self::LIMIT_MAX, "a queue of {limit} items is beyond its counters");
         let slots = (0..limit.next_power_of_two())
             .map(|index| Slot {
                 sequence: AtomicUsize::new(index * STEP),
@@ -286,8 +283,7 @@ impl<T> Slot<T> {
             // the acquire of `sequence` makes the item's bytes visible.
             unsafe { place.read().assume_init() }
         });
-        self.sequence
-            .store(position.wrapping_add(slots * STEP), Ordering::Release);
+        self.sequence.store(position.wrapping_add(slots * STEP), Ordering::Release);
         item
     }
 }
@@ -303,9 +299,7 @@ impl Backoff {
 
     fn new() -> Self {
         // Under loom each wait is a yield: only that tells the model that nothing changes here.
-        Self {
-            spins: if cfg!(loom) { Self::SPINS_MAX << 1 } else { 1 },
-        }
+        Self { spins: if cfg!(loom) { Self::SPINS_MAX << 1 } else { 1 } }
     }
 
     #[cold]

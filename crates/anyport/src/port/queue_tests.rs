@@ -32,11 +32,7 @@ fn a_full_queue_gives_the_item_back_exactly_at_its_limit() {
                 assert_eq!(queue.len(), item);
                 queue.push(item).unwrap();
             }
-            assert_eq!(
-                queue.push(usize::MAX),
-                Err(PushError::Full(usize::MAX)),
-                "lap {lap}"
-            );
+            assert_eq!(queue.push(usize::MAX), Err(PushError::Full(usize::MAX)), "lap {lap}");
             assert_eq!(queue.len(), limit);
             assert_eq!(queue.pop(), Some(0));
             queue.push(limit).unwrap();
@@ -77,8 +73,7 @@ fn positions_may_wrap_around() {
     // As if the counters had come round to four positions before their end.
     let start = 0_usize.wrapping_sub(4 * STEP);
     for (index, slot) in queue.slots.iter().enumerate() {
-        slot.sequence
-            .store(start.wrapping_add(index * STEP), SeqCst);
+        slot.sequence.store(start.wrapping_add(index * STEP), SeqCst);
     }
     queue.tail.store(start, SeqCst);
     queue.head.store(start, SeqCst);
@@ -208,10 +203,7 @@ fn what_is_admitted_while_the_queue_closes_is_handed_out() {
         while !queue.is_finished() {
             taken += queue.pop().map_or(0, |item| *item);
         }
-        let admitted: usize = pushers
-            .into_iter()
-            .map(|pusher| pusher.join().unwrap())
-            .sum();
+        let admitted: usize = pushers.into_iter().map(|pusher| pusher.join().unwrap()).sum();
         assert_eq!(taken, admitted);
         assert_eq!(queue.pop(), None);
     }

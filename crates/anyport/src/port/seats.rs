@@ -37,11 +37,7 @@ pub(super) enum Taken {
 impl Seats {
     pub(super) fn new(count: usize) -> Self {
         let seats = (0..count).map(|_| Seat::default()).collect();
-        Seats {
-            seats,
-            parked: Vec::new(),
-            members: Vec::new(),
-        }
+        Seats { seats, parked: Vec::new(), members: Vec::new() }
     }
 
     pub(super) fn enlist(&mut self) -> Arc<Member> {
@@ -79,19 +75,12 @@ impl Seats {
     /// Seats the member, or parks it.
     pub(super) fn take(&mut self, member: &Arc<Member>) -> Taken {
         if let Some(seat) = member.seat() {
-            return Taken::Seat {
-                seat,
-                evicted: None,
-            };
+            return Taken::Seat { seat, evicted: None };
         }
         self.unpark(member);
         let is_own = |s: &Seat| s.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member));
         let own = self.seats.iter().position(is_own);
-        let unowned = || {
-            self.seats
-                .iter()
-                .position(|s| s.actor.is_none() && s.owner.is_none())
-        };
+        let unowned = || self.seats.iter().position(|s| s.actor.is_none() && s.owner.is_none());
         let free = || self.seats.iter().position(|s| s.actor.is_none());
         match own.or_else(unowned).or_else(free) {
             Some(seat) => {
@@ -118,7 +107,7 @@ impl Seats {
         if let Some(successor) = &successor {
             self.sit(seat, successor);
         }
-        Some(Left { seat, successor })
+        Some(Left { successor })
     }
 
     /// The member's thread ends.
@@ -148,7 +137,6 @@ impl Seats {
 
 /// What a member left behind.
 pub(super) struct Left {
-    pub(super) seat: usize,
     pub(super) successor: Option<Arc<Member>>,
 }
 
@@ -183,11 +171,7 @@ mod tests {
         seats.take(&b);
         seats.leave(&a);
         assert_eq!(b.seat(), Some(0));
-        let Taken::Seat {
-            seat: 0,
-            evicted: Some(evicted),
-        } = seats.take(&a)
-        else {
+        let Taken::Seat { seat: 0, evicted: Some(evicted) } = seats.take(&a) else {
             panic!("the owner has its seat")
         };
         assert!(Arc::ptr_eq(&evicted, &b));

@@ -46,20 +46,14 @@ struct Control {
 
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Control")
-            .field("panics", &self.panics)
-            .finish_non_exhaustive()
+        f.debug_struct("Control").field("panics", &self.panics).finish_non_exhaustive()
     }
 }
 
 impl WorkerPool {
     /// Sets a pool on `port` up.
     pub fn builder<T: Send + 'static>(port: &CompletionPort<T>) -> WorkerPoolBuilder<T> {
-        WorkerPoolBuilder {
-            port: port.clone(),
-            threads: 0,
-            on_panic: None,
-        }
+        WorkerPoolBuilder { port: port.clone(), threads: 0, on_panic: None }
     }
 
     /// Asks the threads to end, each after the packet it is at. Does not wait.
@@ -148,16 +142,10 @@ impl<T: Send + 'static> WorkerPoolBuilder<T> {
                 }
             }),
         });
-        let mut pool = WorkerPool {
-            threads: Vec::with_capacity(threads),
-            control,
-        };
+        let mut pool = WorkerPool { threads: Vec::with_capacity(threads), control };
         let handler = Arc::new(handler);
         for number in 0..threads {
-            let worker = Worker {
-                port: self.port.clone(),
-                number,
-            };
+            let worker = Worker { port: self.port.clone(), number };
             let control = Arc::clone(&pool.control);
             let on_panic = self.on_panic.clone();
             let handler = Arc::clone(&handler);
@@ -204,10 +192,7 @@ fn run<T: Send + 'static>(
     let mut packet = None;
     loop {
         let stop = Some(&control.is_stopping);
-        match worker
-            .port
-            .take_many(1, None, stop, &mut |p| packet = Some(p))
-        {
+        match worker.port.take_many(1, None, stop, &mut |p| packet = Some(p)) {
             Ok(_) => {}
             Err(Ended::TimedOut) => continue,
             Err(Ended::Closed | Ended::Stopped) => return,

@@ -71,10 +71,7 @@ impl fmt::Display for BackendChoice {
 /// assert!(all.iter().any(|(_, result)| result.is_ok()), "one of them always works");
 /// ```
 pub fn available_backends() -> Vec<(BackendKind, Result<(), String>)> {
-    vec![
-        (BackendKind::IoUring, probe_uring()),
-        (BackendKind::Readiness, Ok(())),
-    ]
+    vec![(BackendKind::IoUring, probe_uring()), (BackendKind::Readiness, Ok(()))]
 }
 
 /// Chooses; `forced` is what the builder asks for.
@@ -101,18 +98,14 @@ fn choose_from(
     };
     let uring = match forced {
         Some(BackendKind::Readiness) => {
-            return Ok(BackendChoice {
-                kind: BackendKind::Readiness,
-                reason: by.to_owned(),
-            });
+            return Ok(BackendChoice { kind: BackendKind::Readiness, reason: by.to_owned() });
         }
         _ => probe_uring(),
     };
     match (forced, uring) {
-        (Some(_), Ok(())) => Ok(BackendChoice {
-            kind: BackendKind::IoUring,
-            reason: by.to_owned(),
-        }),
+        (Some(_), Ok(())) => {
+            Ok(BackendChoice { kind: BackendKind::IoUring, reason: by.to_owned() })
+        }
         (Some(_), Err(why)) => {
             log::error!("the io_uring backend was asked for and is not to be had: {why}");
             Err(unavailable(
@@ -124,10 +117,7 @@ fn choose_from(
             kind: BackendKind::IoUring,
             reason: "the kernel offers all that it takes".to_owned(),
         }),
-        (None, Err(why)) => Ok(BackendChoice {
-            kind: BackendKind::Readiness,
-            reason: why,
-        }),
+        (None, Err(why)) => Ok(BackendChoice { kind: BackendKind::Readiness, reason: why }),
     }
 }
 

@@ -102,6 +102,19 @@ pub(crate) enum Request {
     WriteMessageAt(*mut Message, u64),
 }
 
+impl Request {
+    /// A transfer from or to a file.
+    pub(crate) fn is_of_file(&self) -> bool {
+        matches!(
+            self,
+            Request::ReadAt(..)
+                | Request::ReadMessageAt(..)
+                | Request::WriteAt(..)
+                | Request::WriteMessageAt(..)
+        )
+    }
+}
+
 // SAFETY: a request only names memory; whoever issues it guarantees (see `Backend::issue`) that
 // the memory stays where it is until the last event was taken, whichever thread takes it.
 unsafe impl Send for Request {}

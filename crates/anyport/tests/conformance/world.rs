@@ -9,8 +9,9 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,13 +25,8 @@ const STATEMENT_DEADLINE: Duration = Duration::from_secs(120);
 pub fn run(kind: BackendKind, statement: fn(BackendKind)) {
     if let Some(reason) = reason_not_to_run(kind) {
         let required = std::env::var("ANYPORT_REQUIRE").unwrap_or_default();
-        let is_required = required
-            .split(',')
-            .any(|name| name.trim().parse() == Ok(kind));
-        assert!(
-            !is_required,
-            "{kind} is required and not to be had: {reason}"
-        );
+        let is_required = required.split(',').any(|name| name.trim().parse() == Ok(kind));
+        assert!(!is_required, "{kind} is required and not to be had: {reason}");
         println!("not run: {reason}");
         return;
     }
@@ -84,20 +80,12 @@ pub fn assert_nothing_is_left<T: Send + 'static>(port: &CompletionPort<T>) {
         Ok(packet) => panic!("a packet too many: {:?} of key {}", packet.kind, packet.key),
     }
     let stats = port.stats();
-    assert_eq!(
-        (stats.operations_live, stats.posted_waiting),
-        (0, 0),
-        "{stats:?}"
-    );
+    assert_eq!((stats.operations_live, stats.posted_waiting), (0, 0), "{stats:?}");
 }
 
 /// The bytes of a packet's buffers, one after the other.
 pub fn bytes_of<T>(packet: &Packet<T>) -> Vec<u8> {
-    packet
-        .buffers
-        .iter()
-        .flat_map(|buffer| buffer.as_slice().iter().copied())
-        .collect()
+    packet.buffers.iter().flat_map(|buffer| buffer.as_slice().iter().copied()).collect()
 }
 
 /// `127.0.0.1`, at a port that the system chooses.
@@ -112,12 +100,8 @@ pub fn streams() -> (TcpStream, TcpStream) {
     let near = TcpStream::connect(address).expect("a connection");
     let (far, _) = listener.accept().expect("its other end");
     for stream in [&near, &far] {
-        stream
-            .set_read_timeout(Some(DEADLINE))
-            .expect("a read timeout");
-        stream
-            .set_write_timeout(Some(DEADLINE))
-            .expect("a write timeout");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a write timeout");
         stream.set_nodelay(true).expect("no delay");
     }
     (near, far)
@@ -138,8 +122,7 @@ pub fn associated<T: Send + 'static>(
     stream: TcpStream,
     key: usize,
 ) -> SocketHandle<T> {
-    port.associate(Socket::from(stream), key)
-        .expect("associated")
+    port.associate(Socket::from(stream), key).expect("associated")
 }
 
 /// `count` bytes from the stream.
@@ -186,5 +169,122 @@ impl Drop for TemporaryPath {
     fn drop(&mut self) {
         // It may never have been made.
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Threads that hand each packet that they get to a handler, until the port is closed.
+pub struct Workers<T: Send + 'static> {
+    port: CompletionPort<T>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl<T: Send + 'static> Workers<T> {
+    /// Starts `count` threads.
+    pub fn start(
+        port: &CompletionPort<T>,
+        count: usize,
+        handler: impl Fn(Packet<T>) + Send + Sync + 'static,
+    ) -> Self {
+        let handler = Arc::new(handler);
+        let threads = (0..count)
+            .map(|_| {
+                let (port, handler) = (port.clone(), Arc::clone(&handler));
+                thread::spawn(move || {
+                    while let Ok(packet) = port.get(None) {
+                        handler(packet);
+                    }
+                })
+            })
+            .collect();
+        Workers { port: port.clone(), threads }
+    }
+
+    /// Closes the port and waits for the threads; a handler's panic is this one's.
+    pub fn end(mut self) {
+        self.port.close();
+        for thread in self.threads.drain(..) {
+            if let Err(panic) = thread.join() {
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Workers<T> {
+    fn drop(&mut self) {
+        // A statement that failed leaves nobody waiting.
+        self.port.close();
+    }
+}
+
+/// What a handler waits at until the statement opens it.
+#[derive(Default)]
+pub struct Gate {
+    is_open: AtomicBool,
+    lock: Mutex<()>,
+    opened: Condvar,
+    waiting: AtomicUsize,
+}
+
+impl Gate {
+    /// A gate that is shut.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Lets everybody through.
+    pub fn open(&self) {
+        self.is_open.store(true, Ordering::SeqCst);
+        drop(self.lock.lock().expect("nobody panics with it"));
+        self.opened.notify_all();
+    }
+
+    /// Blocks until the gate is open.
+    pub fn block(&self) {
+        let guard = self.lock.lock().expect("nobody panics with it");
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let is_shut = |_: &mut ()| !self.is_open.load(Ordering::SeqCst);
+        let waited = self.opened.wait_timeout_while(guard, DEADLINE, is_shut);
+        assert!(!waited.expect("nobody panics with it").1.timed_out(), "nobody opens the gate");
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Uses the processor until the gate is open.
+    pub fn spin(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let start = Instant::now();
+        while !self.is_open.load(Ordering::SeqCst) {
+            assert!(start.elapsed() < DEADLINE, "nobody opens the gate");
+            std::hint::spin_loop();
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Waits until so many threads wait at the gate.
+    pub fn wait_for(&self, threads: usize) {
+        wait_until("threads at the gate", || self.waiting.load(Ordering::SeqCst) == threads);
+    }
+}
+
+/// A thread as the system sees it.
+pub struct ThreadView(PathBuf);
+
+impl ThreadView {
+    /// The calling thread.
+    pub fn current() -> Self {
+        ThreadView(std::fs::read_link("/proc/thread-self").unwrap_or_default())
+    }
+
+    /// Waits until the thread sleeps or is gone, where the system tells.
+    pub fn wait_until_asleep(&self) {
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        let path = Path::new("/proc").join(&self.0).join("stat");
+        wait_until("the thread's sleep", || {
+            let Ok(stat) = std::fs::read_to_string(&path) else { return true };
+            // The name in parentheses may hold anything; the state follows it.
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+        });
     }
 }

@@ -143,9 +143,7 @@ unsafe fn receive_message(fd: RawFd, message: *mut Message) -> Attempt {
     // SAFETY: the message is valid and ours, by the caller's promise.
     let header = unsafe { (*message).header() };
     // SAFETY: the header points to regions and an address that the same promise covers.
-    transfer(uninterrupted(|| unsafe {
-        libc::recvmsg(fd, header, libc::MSG_DONTWAIT)
-    }))
+    transfer(uninterrupted(|| unsafe { libc::recvmsg(fd, header, libc::MSG_DONTWAIT) }))
 }
 
 /// # Safety
@@ -154,9 +152,7 @@ unsafe fn send(fd: RawFd, region: Region) -> Attempt {
     let len = region.len.min(TRANSFER_MAX);
     let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
     // SAFETY: the region is valid for reads, by the caller's promise.
-    transfer(uninterrupted(|| unsafe {
-        libc::send(fd, region.ptr.cast(), len, flags)
-    }))
+    transfer(uninterrupted(|| unsafe { libc::send(fd, region.ptr.cast(), len, flags) }))
 }
 
 /// # Safety
@@ -166,9 +162,7 @@ unsafe fn send_message(fd: RawFd, message: *mut Message) -> Attempt {
     let header = unsafe { (*message).header() };
     let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
     // SAFETY: the header points to regions and an address that the same promise covers.
-    transfer(uninterrupted(|| unsafe {
-        libc::sendmsg(fd, header, flags)
-    }))
+    transfer(uninterrupted(|| unsafe { libc::sendmsg(fd, header, flags) }))
 }
 
 fn receive_pooled(fd: RawFd, pool: &BufferPool, class: SizeClass) -> Attempt {
@@ -218,11 +212,7 @@ fn writable(fd: RawFd) -> Attempt {
 }
 
 fn has_room(fd: RawFd) -> io::Result<bool> {
-    let mut entry = libc::pollfd {
-        fd,
-        events: libc::POLLOUT,
-        revents: 0,
-    };
+    let mut entry = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
     // SAFETY: one valid entry.
     let count = uninterrupted(|| unsafe { libc::poll(&mut entry, 1, 0) } as isize)?;
     Ok(count > 0)

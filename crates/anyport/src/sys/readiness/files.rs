@@ -30,15 +30,9 @@ pub(super) struct FileThreads {
 impl FileThreads {
     /// No thread yet. Events go to `ready`.
     pub(super) fn new(ready: Arc<Ready>) -> Self {
-        let shared = Shared {
-            ready,
-            state: Mutex::default(),
-            work: Condvar::new(),
-            ended: Condvar::new(),
-        };
-        FileThreads {
-            shared: Arc::new(shared),
-        }
+        let shared =
+            Shared { ready, state: Mutex::default(), work: Condvar::new(), ended: Condvar::new() };
+        FileThreads { shared: Arc::new(shared) }
     }
 
     /// Queues a request.
@@ -95,12 +89,7 @@ impl Drop for FileThreads {
         state.jobs.clear();
         self.shared.work.notify_all();
         let running = |state: &mut State| state.is_any_running();
-        drop(
-            self.shared
-                .ended
-                .wait_while(state, running)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        drop(self.shared.ended.wait_while(state, running).unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -176,11 +165,7 @@ impl Shared {
             Ok(bytes) => Outcome::Bytes(bytes),
             Err(e) => Outcome::Failed(code_of(&e)),
         };
-        self.ready.push(Event {
-            token: job.token,
-            outcome,
-            more: false,
-        });
+        self.ready.push(Event { token: job.token, outcome, more: false });
     }
 }
 
@@ -222,14 +207,8 @@ fn position(offset: u64) -> io::Result<off_t> {
 /// Signals of the process are for the program's own threads, and a write beyond the file size
 /// limit must come out as an error, not as SIGXFSZ. Faults are left alone.
 fn block_signals() {
-    const FAULTS: [libc::c_int; 6] = [
-        libc::SIGSEGV,
-        libc::SIGBUS,
-        libc::SIGILL,
-        libc::SIGFPE,
-        libc::SIGABRT,
-        libc::SIGTRAP,
-    ];
+    const FAULTS: [libc::c_int; 6] =
+        [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP];
     // SAFETY: all-zero bytes are a valid signal set, and the calls get pointers to it alone.
     unsafe {
         let mut signals: libc::sigset_t = std::mem::zeroed();
@@ -253,10 +232,7 @@ mod tests {
     }
 
     fn start(threads: &FileThreads, file: &File, memory: &mut [u8], token: Token) {
-        let region = Region {
-            ptr: memory.as_mut_ptr(),
-            len: memory.len(),
-        };
+        let region = Region { ptr: memory.as_mut_ptr(), len: memory.len() };
         // SAFETY: the tests keep memory and file until the event, or drop the threads first.
         unsafe { threads.start(file.as_raw_fd(), Request::ReadAt(region, 0), token) };
     }
@@ -273,10 +249,7 @@ mod tests {
             }
             let place = ready.enter(0);
             if !ready.has_events() && ready.begin_poll(0) {
-                ready
-                    .poller
-                    .wait(&mut polling::Events::new(), None)
-                    .expect("waits");
+                ready.poller.wait(&mut polling::Events::new(), None).expect("waits");
                 ready.end_poll(0);
             }
             ready.leave(0, place);
@@ -303,10 +276,7 @@ mod tests {
         start(&threads, &file, &mut memory, Token::new(1, 1));
         locked(&threads.shared.state).is_running = [false; THREADS_MAX];
         threads.do_without(0, &io::Error::from_raw_os_error(libc::EAGAIN));
-        assert_eq!(
-            threads.shared.ready.pop().expect("done").token,
-            Token::new(1, 1)
-        );
+        assert_eq!(threads.shared.ready.pop().expect("done").token, Token::new(1, 1));
         assert_eq!(memory, [0; 4]);
     }
 
@@ -318,9 +288,8 @@ mod tests {
         for (index, memory) in memory.iter_mut().enumerate() {
             start(&threads, &file, memory, Token::new(index as u32, 1));
         }
-        let mut indices: Vec<_> = (0..JOBS)
-            .map(|_| next(&threads.shared.ready).token.index() as usize)
-            .collect();
+        let mut indices: Vec<_> =
+            (0..JOBS).map(|_| next(&threads.shared.ready).token.index() as usize).collect();
         indices.sort_unstable();
         assert!(indices.into_iter().eq(0..JOBS));
         assert!(threads.shared.ready.pop().is_none());

@@ -80,10 +80,7 @@ impl Readiness {
         let fd = descriptor.raw();
         set_nonblocking(fd).map_err(|e| error_from_io(&e, ACTION))?;
         #[cfg(target_vendor = "apple")]
-        descriptor
-            .socket()
-            .set_nosigpipe(true)
-            .map_err(|e| error_from_io(&e, ACTION))?;
+        descriptor.socket().set_nosigpipe(true).map_err(|e| error_from_io(&e, ACTION))?;
         let socket = locked(&self.sockets)
             .insert(|key| Socket::new(fd, key, self.uses_edges))
             .ok_or(Error::new(ErrorKind::Limit, ACTION))?;
@@ -127,10 +124,7 @@ impl Readiness {
         };
         // SAFETY: the caller's promise is passed on.
         let events = unsafe { socket.issue(&self.ready.poller, &self.pool, request, token) };
-        events
-            .into_iter()
-            .flatten()
-            .for_each(|event| self.ready.push(event));
+        events.into_iter().flatten().for_each(|event| self.ready.push(event));
     }
 
     pub(super) fn cancel(&self, _lane: usize, descriptor: &Descriptor, token: Token) {
@@ -139,11 +133,7 @@ impl Readiness {
             None => self.files.cancel(token),
         };
         if is_cancelled {
-            self.ready.push(Event {
-                token,
-                outcome: Outcome::Interrupted,
-                more: false,
-            });
+            self.ready.push(Event { token, outcome: Outcome::Interrupted, more: false });
         }
     }
 
@@ -210,11 +200,7 @@ impl Readiness {
     /// poller's part.
     fn poll(&self, timeout: Option<Duration>, after_wait: impl FnOnce()) {
         let mut poll = locked(&self.poll);
-        let Poll {
-            events,
-            sockets,
-            found,
-        } = &mut *poll;
+        let Poll { events, sockets, found } = &mut *poll;
         events.clear();
         let result = self.ready.poller.wait(events, timeout);
         after_wait();

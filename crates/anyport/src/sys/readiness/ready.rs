@@ -175,10 +175,9 @@ impl Ready {
         state.sleep = Sleep::Parked;
         let must_wait = |state: &mut LaneState| !state.is_woken;
         let mut state = match timeout {
-            None => this
-                .unparked
-                .wait_while(state, must_wait)
-                .unwrap_or_else(PoisonError::into_inner),
+            None => {
+                this.unparked.wait_while(state, must_wait).unwrap_or_else(PoisonError::into_inner)
+            }
             Some(timeout) => {
                 this.unparked
                     .wait_timeout_while(state, timeout, must_wait)
@@ -283,11 +282,7 @@ mod tests {
     }
 
     fn event(index: u32) -> Event {
-        Event {
-            token: Token::new(index, 1),
-            outcome: Outcome::Interrupted,
-            more: false,
-        }
+        Event { token: Token::new(index, 1), outcome: Outcome::Interrupted, more: false }
     }
 
     #[test]
@@ -295,9 +290,7 @@ mod tests {
         let ready = ready(1);
         ready.push(event(1));
         ready.push_own(&mut vec![event(2), event(3)]);
-        let order: Vec<u32> = std::iter::from_fn(|| ready.pop())
-            .map(|e| e.token.index())
-            .collect();
+        let order: Vec<u32> = std::iter::from_fn(|| ready.pop()).map(|e| e.token.index()).collect();
         assert_eq!(order, [1, 2, 3]);
         assert!(!ready.has_events());
     }
@@ -336,10 +329,7 @@ mod tests {
             assert!(locked(&ready.lanes[woken].state).is_woken);
         }
         ready.push(event(9));
-        assert!(
-            !locked(&ready.lanes[3].state).is_woken,
-            "the clerk does not wait for events"
-        );
+        assert!(!locked(&ready.lanes[3].state).is_woken, "the clerk does not wait for events");
     }
 
     #[test]

@@ -30,21 +30,9 @@ pub(super) struct Socket {
 impl Socket {
     pub(super) fn new(fd: RawFd, key: usize, uses_edges: bool) -> Self {
         // Ready until the system says otherwise: the first attempt finds out.
-        let side = || Side {
-            is_ready: true,
-            waiting: None,
-        };
-        let state = State {
-            is_attached: true,
-            read: side(),
-            write: side(),
-        };
-        Socket {
-            fd,
-            key,
-            uses_edges,
-            state: Mutex::new(state),
-        }
+        let side = || Side { is_ready: true, waiting: None };
+        let state = State { is_attached: true, read: side(), write: side() };
+        Socket { fd, key, uses_edges, state: Mutex::new(state) }
     }
 
     pub(super) fn key(&self) -> usize {
@@ -66,10 +54,7 @@ impl Socket {
         let mut state = locked(&self.state);
         debug_assert!(state.is_attached, "a request on a socket that was let go");
         let side = state.side_of(&request);
-        assert!(
-            side.waiting.is_none(),
-            "two requests in one direction of a socket"
-        );
+        assert!(side.waiting.is_none(), "two requests in one direction of a socket");
         if matches!(request, Request::Connect(_)) {
             // What is known of readiness is from before the connect. Forgotten before the call:
             // the edge of a connect that is quick must not be taken for an old one.
@@ -82,14 +67,7 @@ impl Socket {
         match unsafe { attempt::start(self.fd, &request, pool) } {
             Attempt::Done(outcome) => {
                 side.is_ready = true;
-                [
-                    Some(Event {
-                        token,
-                        outcome,
-                        more: false,
-                    }),
-                    None,
-                ]
+                [Some(Event { token, outcome, more: false }), None]
             }
             Attempt::Wait => {
                 side.is_ready = false;
@@ -126,11 +104,9 @@ impl Socket {
     pub(super) fn cancel(&self, token: Token) -> bool {
         let mut state = locked(&self.state);
         let State { read, write, .. } = &mut *state;
-        [read, write].into_iter().any(|side| {
-            side.waiting
-                .take_if(|waiting| waiting.token == token)
-                .is_some()
-        })
+        [read, write]
+            .into_iter()
+            .any(|side| side.waiting.take_if(|waiting| waiting.token == token).is_some())
     }
 
     /// No system call is made on the descriptor from now on.
@@ -161,11 +137,7 @@ impl Socket {
         [&mut state.read, &mut state.write].map(|side| {
             let token = side.waiting.take()?.token;
             let outcome = Outcome::Failed(attempt::code_of(&error));
-            Some(Event {
-                token,
-                outcome,
-                more: false,
-            })
+            Some(Event { token, outcome, more: false })
         })
     }
 }
@@ -178,11 +150,7 @@ struct State {
 
 impl State {
     fn side_of(&mut self, request: &Request) -> &mut Side {
-        if attempt::is_write_side(request) {
-            &mut self.write
-        } else {
-            &mut self.read
-        }
+        if attempt::is_write_side(request) { &mut self.write } else { &mut self.read }
     }
 }
 
@@ -206,11 +174,7 @@ impl Side {
         // was given when it was issued; `fd` is open.
         match unsafe { attempt::go_on(fd, request, pool) } {
             Attempt::Done(outcome) => {
-                found.push(Event {
-                    token: *token,
-                    outcome,
-                    more: false,
-                });
+                found.push(Event { token: *token, outcome, more: false });
                 self.waiting = None;
             }
             Attempt::Wait => self.is_ready = false,

@@ -34,10 +34,7 @@ impl SocketTable {
     /// The socket that has the key, if it is still there.
     pub(super) fn get(&self, key: usize) -> Option<&Arc<Socket>> {
         let entry = self.entries.get(key & INDEX_MASK)?;
-        entry
-            .socket
-            .as_ref()
-            .filter(|_| entry.generation == key >> INDEX_BITS)
+        entry.socket.as_ref().filter(|_| entry.generation == key >> INDEX_BITS)
     }
 
     /// Takes the socket with this key out.
@@ -69,15 +66,9 @@ mod tests {
     #[test]
     fn a_key_of_a_removed_socket_does_not_name_its_successor() {
         let mut table = SocketTable::default();
-        let first = table
-            .insert(|key| Socket::new(3, key, true))
-            .expect("room")
-            .key();
+        let first = table.insert(|key| Socket::new(3, key, true)).expect("room").key();
         table.remove(first);
-        let second = table
-            .insert(|key| Socket::new(3, key, true))
-            .expect("room")
-            .key();
+        let second = table.insert(|key| Socket::new(3, key, true)).expect("room").key();
         assert_ne!(first, second);
         assert!(table.get(first).is_none());
         assert!(table.get(second).is_some());

@@ -20,9 +20,7 @@ impl ThreadClock {
         #[cfg(target_os = "linux")]
         {
             // SAFETY: gettid has no arguments and cannot fail.
-            ThreadClock {
-                thread_id: unsafe { libc::gettid() },
-            }
+            ThreadClock { thread_id: unsafe { libc::gettid() } }
         }
         #[cfg(not(target_os = "linux"))]
         {
@@ -43,10 +41,7 @@ impl ThreadWatch {
             // The kernel's encoding of "the CPU clock of thread N" (CPUCLOCK_PERTHREAD_MASK 4,
             // CPUCLOCK_SCHED 2): asking by number, an ended thread is an error and not a crash.
             let id = (!clock.thread_id << 3) | 4 | 2;
-            let mut now = libc::timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            };
+            let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             // SAFETY: `now` is a valid timespec to write to.
             let result = unsafe { libc::clock_gettime(id, &mut now) };
             (result == 0).then(|| Duration::new(now.tv_sec as u64, now.tv_nsec as u32))
@@ -103,9 +98,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_ended_has_no_clock() {
-        let clock = std::thread::spawn(ThreadClock::current)
-            .join()
-            .expect("joins");
+        let clock = std::thread::spawn(ThreadClock::current).join().expect("joins");
         // The kernel may take a moment to forget the thread after join.
         while ThreadWatch::cpu_time(clock).is_some() {
             std::thread::yield_now();

@@ -70,18 +70,12 @@ mod tests {
             ErrorKind::Closed,
         ];
         for (i, a) in kinds.iter().enumerate() {
-            assert!(
-                kinds[i + 1..].iter().all(|b| a != b),
-                "{a:?} stands for two things"
-            );
+            assert!(kinds[i + 1..].iter().all(|b| a != b), "{a:?} stands for two things");
         }
     }
 
     #[test]
     fn the_systems_number_is_kept() {
-        assert_eq!(
-            error_from_code(libc::EMFILE, "accept").code(),
-            Some(libc::EMFILE)
-        );
+        assert_eq!(error_from_code(libc::EMFILE, "accept").code(), Some(libc::EMFILE));
     }
 }

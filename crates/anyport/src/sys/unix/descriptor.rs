@@ -54,12 +54,7 @@ impl Descriptor {
 
     fn new(fd: OwnedFd, is_socket: bool) -> Self {
         let fd = ManuallyDrop::new(fd);
-        Descriptor {
-            fd,
-            is_socket,
-            is_given_away: false,
-            registration: None,
-        }
+        Descriptor { fd, is_socket, is_given_away: false, registration: None }
     }
 
     pub(crate) fn is_socket(&self) -> bool {
@@ -85,11 +80,7 @@ impl Descriptor {
 
     /// Takes the socket's pending error, as a finished connect leaves it.
     pub(crate) fn take_error(&self) -> Option<i32> {
-        self.socket()
-            .take_error()
-            .ok()
-            .flatten()
-            .and_then(|e| e.raw_os_error())
+        self.socket().take_error().ok().flatten().and_then(|e| e.raw_os_error())
     }
 
     /// True when what looks like the end of the stream is a reset whose error another call took.

@@ -20,11 +20,7 @@ impl Message {
     pub(crate) fn new() -> Box<Self> {
         // SAFETY: all-zero bytes are a valid msghdr and a valid sockaddr_storage.
         let (header, address) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        Box::new(Message {
-            header,
-            regions: Vec::new(),
-            address,
-        })
+        Box::new(Message { header, regions: Vec::new(), address })
     }
 
     /// Sets the regions, leaving out the first `skip` bytes (what went before), and the address to
@@ -44,10 +40,7 @@ impl Message {
             }
             // `wrapping_add`: a region's pointer need not be dereferenceable when it is empty.
             let base = region.ptr.wrapping_add(skip);
-            self.regions.push(libc::iovec {
-                iov_base: base.cast(),
-                iov_len: region.len - skip,
-            });
+            self.regions.push(libc::iovec { iov_base: base.cast(), iov_len: region.len - skip });
             skip = 0;
         }
         self.header.msg_iov = self.regions.as_mut_ptr();
@@ -126,10 +119,7 @@ mod tests {
     use super::*;
 
     fn region(bytes: &mut [u8]) -> Region {
-        Region {
-            ptr: bytes.as_mut_ptr(),
-            len: bytes.len(),
-        }
+        Region { ptr: bytes.as_mut_ptr(), len: bytes.len() }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! clerk's ring, which the clerk submits. A request that ends because its thread did is reported
 //! as `Interrupted` and issued again by the layer above.
 
+mod bell;
 mod lane;
 mod probe;
 mod provided;
@@ -18,6 +19,7 @@ mod translate;
 use super::{BackendOptions, Descriptor, Event, Request, Token};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
+use bell::Bell;
 use lane::{Doorbell, Lane};
 use std::time::Duration;
 
@@ -27,17 +29,14 @@ pub(super) use probe::probe;
 pub(crate) struct Uring {
     lanes: Vec<Lane>,
     pool: BufferPool,
+    bell: Bell,
 }
 
 impl Uring {
     pub(super) fn new(options: BackendOptions) -> Result<Self, Error> {
         let mut lanes = Vec::with_capacity(options.lanes + 1);
         for i in 0..=options.lanes {
-            let doorbell = if i == options.lanes {
-                Some(Doorbell::new()?)
-            } else {
-                None
-            };
+            let doorbell = if i == options.lanes { Some(Doorbell::new()?) } else { None };
             lanes.push(Lane::new(
                 options.submission_entries,
                 options.completion_entries,
@@ -47,10 +46,7 @@ impl Uring {
                 options.pool.stats().bytes_max / 2 / (options.lanes + 1),
             )?);
         }
-        Ok(Uring {
-            lanes,
-            pool: options.pool,
-        })
+        Ok(Uring { lanes, pool: options.pool, bell: Bell::new()? })
     }
 
     pub(super) fn clerk_lane(&self) -> usize {
@@ -92,7 +88,7 @@ impl Uring {
     }
 
     pub(super) fn next_event(&self, lane: usize) -> Option<Event> {
-        self.lanes[lane].next_event(&self.pool, |orphan| {
+        self.lanes[lane].next_event(&self.pool, &self.bell, |orphan| {
             self.lanes[orphan].set_orphan_watched(false);
         })
     }
@@ -114,7 +110,7 @@ impl Uring {
     }
 
     pub(super) fn wake(&self, lane: usize) {
-        self.lanes[lane].wake();
+        self.lanes[lane].wake(&self.bell);
     }
 
     /// Every lane's ring wakes whoever waits on it.

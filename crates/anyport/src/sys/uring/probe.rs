@@ -5,10 +5,8 @@ use io_uring::{IoUring, Probe, opcode};
 
 /// Asks the kernel; the error is the reason, in words.
 pub(crate) fn probe() -> Result<(), String> {
-    let ring: IoUring = IoUring::builder()
-        .setup_submit_all()
-        .build(4)
-        .map_err(|e| match e.raw_os_error() {
+    let ring: IoUring =
+        IoUring::builder().setup_submit_all().build(4).map_err(|e| match e.raw_os_error() {
             Some(libc::EPERM) => {
                 "io_uring is forbidden here (EPERM, as container runtimes do)".to_owned()
             }
@@ -16,9 +14,7 @@ pub(crate) fn probe() -> Result<(), String> {
             _ => format!("io_uring_setup failed: {e}"),
         })?;
     let mut probe = Probe::new();
-    ring.submitter()
-        .register_probe(&mut probe)
-        .map_err(|e| format!("probing failed: {e}"))?;
+    ring.submitter().register_probe(&mut probe).map_err(|e| format!("probing failed: {e}"))?;
     // Linux 6.1 has it and earlier ones have not; multishot receives and provided buffer rings,
     // which no probe tells, came before it.
     if !probe.is_supported(opcode::SendMsgZc::CODE) {

@@ -26,10 +26,7 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Groups {
-            by_class: [None, None, None],
-            bytes_max,
-        }
+        Groups { by_class: [None, None, None], bytes_max }
     }
 
     /// Registers the group of `class` if it is not there. When the kernel refuses, receives that
@@ -45,8 +42,7 @@ impl Groups {
         // SAFETY: the entries live as long as the ring: both belong to the same lane, which is
         // dropped only when nothing is under way.
         let result = unsafe {
-            ring.submitter()
-                .register_buf_ring_with_flags(address, PROVIDED_MAX, group_id(class), 0)
+            ring.submitter().register_buf_ring_with_flags(address, PROVIDED_MAX, group_id(class), 0)
         };
         if let Err(e) = result {
             log::error!("registering a buffer group failed: {e}");
@@ -85,7 +81,10 @@ impl Groups {
         let Some(group) = self.by_class[usize::from(group_id(class))].as_mut() else {
             return true;
         };
-        if group.provided() == 0 {
+        group.shortages += 1;
+        // One shortage fails many receives at once; each of them must not double the group.
+        if group.shortages >= group.target / 4 {
+            group.shortages = 0;
             group.target = (group.target * 2).min(group.limit);
         }
         group.top_up(pool);
@@ -102,6 +101,8 @@ struct Group {
     slots: Box<[Option<PooledBuffer>]>,
     free_ids: Vec<u16>,
     target: usize,
+    /// Receives that found the group empty since it last grew.
+    shortages: usize,
     limit: usize,
 }
 
@@ -118,9 +119,7 @@ impl Group {
     fn new(class: SizeClass, limit: usize) -> Self {
         // SAFETY: the layout has a size that is not zero.
         let memory = unsafe { alloc_zeroed(Self::layout()) };
-        let Some(entries) = NonNull::new(memory.cast()) else {
-            handle_alloc_error(Self::layout())
-        };
+        let Some(entries) = NonNull::new(memory.cast()) else { handle_alloc_error(Self::layout()) };
         Group {
             class,
             entries,
@@ -128,6 +127,7 @@ impl Group {
             slots: (0..limit).map(|_| None).collect(),
             free_ids: (0..limit as u16).rev().collect(),
             target: limit.min(PROVIDED_MIN),
+            shortages: 0,
             limit,
         }
     }
@@ -145,9 +145,8 @@ impl Group {
             };
             let Some(id) = self.free_ids.pop() else { break };
             let mut buffer = Buffer::from(buffer);
-            let (address, length) = buffer
-                .write_parts()
-                .expect("a pooled buffer can be written to");
+            let (address, length) =
+                buffer.write_parts().expect("a pooled buffer can be written to");
             let slot = usize::from(self.tail & (PROVIDED_MAX - 1));
             // SAFETY: `slot` is within the PROVIDED_MAX entries of the allocation. The kernel does
             // not read an entry before the tail says so, below.
@@ -156,9 +155,7 @@ impl Group {
             entry.set_len(length as u32);
             entry.set_bid(id);
             self.tail = self.tail.wrapping_add(1);
-            let buffer = buffer
-                .into_pooled()
-                .expect("it was made from a pooled buffer");
+            let buffer = buffer.into_pooled().expect("it was made from a pooled buffer");
             self.slots[usize::from(id)] = Some(buffer);
         }
         if self.tail != before {

@@ -88,10 +88,7 @@ fn length(len: usize) -> u32 {
 pub(super) unsafe fn entry(fd: RawFd, request: Request, token: Token) -> Entry {
     let fd = types::Fd(fd);
     let (entry, sort) = match request {
-        Request::Receive(r) => (
-            opcode::Recv::new(fd, r.ptr, length(r.len)).build(),
-            Sort::Plain,
-        ),
+        Request::Receive(r) => (opcode::Recv::new(fd, r.ptr, length(r.len)).build(), Sort::Plain),
         Request::ReceiveMessage(message) => {
             // SAFETY: valid by the caller's promise, and nobody else accesses it now.
             let header = unsafe { (*message).header() };
@@ -99,85 +96,50 @@ pub(super) unsafe fn entry(fd: RawFd, request: Request, token: Token) -> Entry {
         }
         Request::ReceivePooled(class) => {
             let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(group_id(class));
-            (
-                receive.build().flags(Flags::BUFFER_SELECT),
-                Sort::Pooled(class),
-            )
+            (receive.build().flags(Flags::BUFFER_SELECT), Sort::Pooled(class))
         }
-        Request::ReceiveStream(class) => (
-            opcode::RecvMulti::new(fd, group_id(class)).build(),
-            Sort::Pooled(class),
-        ),
-        Request::Readable => (
-            opcode::PollAdd::new(fd, (libc::POLLIN | libc::POLLRDHUP) as u32).build(),
-            Sort::Poll,
-        ),
-        Request::Writable => (
-            opcode::PollAdd::new(fd, libc::POLLOUT as u32).build(),
-            Sort::Poll,
-        ),
-        Request::Send(r) => (
-            opcode::Send::new(fd, r.ptr, length(r.len))
-                .flags(SEND_FLAGS)
-                .build(),
-            Sort::Plain,
-        ),
+        Request::ReceiveStream(class) => {
+            (opcode::RecvMulti::new(fd, group_id(class)).build(), Sort::Pooled(class))
+        }
+        Request::Readable => {
+            (opcode::PollAdd::new(fd, (libc::POLLIN | libc::POLLRDHUP) as u32).build(), Sort::Poll)
+        }
+        Request::Writable => (opcode::PollAdd::new(fd, libc::POLLOUT as u32).build(), Sort::Poll),
+        Request::Send(r) => {
+            (opcode::Send::new(fd, r.ptr, length(r.len)).flags(SEND_FLAGS).build(), Sort::Plain)
+        }
         Request::SendMessage(message) => {
             // SAFETY: as for `ReceiveMessage`.
             let header = unsafe { (*message).header() };
-            (
-                opcode::SendMsg::new(fd, header)
-                    .flags(SEND_FLAGS as u32)
-                    .build(),
-                Sort::Plain,
-            )
+            (opcode::SendMsg::new(fd, header).flags(SEND_FLAGS as u32).build(), Sort::Plain)
         }
         Request::Accept => {
             let accept = opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut());
             (accept.flags(libc::SOCK_CLOEXEC).build(), Sort::Accept)
         }
-        Request::AcceptStream => (
-            opcode::AcceptMulti::new(fd)
-                .flags(libc::SOCK_CLOEXEC)
-                .build(),
-            Sort::Accept,
-        ),
+        Request::AcceptStream => {
+            (opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build(), Sort::Accept)
+        }
         Request::Connect(message) => {
             // SAFETY: as for `ReceiveMessage`.
             let (address, len) = unsafe { (*message).address() };
             (opcode::Connect::new(fd, address, len).build(), Sort::Plain)
         }
-        Request::ReadAt(r, offset) => (
-            opcode::Read::new(fd, r.ptr, length(r.len))
-                .offset(offset)
-                .build(),
-            Sort::Plain,
-        ),
+        Request::ReadAt(r, offset) => {
+            (opcode::Read::new(fd, r.ptr, length(r.len)).offset(offset).build(), Sort::Plain)
+        }
         Request::ReadMessageAt(message, offset) => {
             // SAFETY: as for `ReceiveMessage`.
             let (regions, count) = unsafe { (*message).regions() };
-            (
-                opcode::Readv::new(fd, regions, count as u32)
-                    .offset(offset)
-                    .build(),
-                Sort::Plain,
-            )
+            (opcode::Readv::new(fd, regions, count as u32).offset(offset).build(), Sort::Plain)
         }
-        Request::WriteAt(r, offset) => (
-            opcode::Write::new(fd, r.ptr, length(r.len))
-                .offset(offset)
-                .build(),
-            Sort::Plain,
-        ),
+        Request::WriteAt(r, offset) => {
+            (opcode::Write::new(fd, r.ptr, length(r.len)).offset(offset).build(), Sort::Plain)
+        }
         Request::WriteMessageAt(message, offset) => {
             // SAFETY: as for `ReceiveMessage`.
             let (regions, count) = unsafe { (*message).regions() };
-            (
-                opcode::Writev::new(fd, regions, count as u32)
-                    .offset(offset)
-                    .build(),
-                Sort::Plain,
-            )
+            (opcode::Writev::new(fd, regions, count as u32).offset(offset).build(), Sort::Plain)
         }
     };
     entry.user_data(sort.bits() | token.bits())
@@ -191,14 +153,13 @@ pub(super) fn cancel_entry(request: &Request, token: Token) -> Entry {
         Request::Accept | Request::AcceptStream => Sort::Accept,
         _ => Sort::Plain,
     };
-    opcode::AsyncCancel::new(sort.bits() | token.bits())
-        .build()
-        .user_data(Sort::Cancel.bits())
+    opcode::AsyncCancel::new(sort.bits() | token.bits()).build().user_data(Sort::Cancel.bits())
 }
 
-/// The entry that does nothing but complete: it wakes whoever waits on the ring.
-pub(super) fn wake_entry() -> Entry {
-    opcode::Nop::new().build().user_data(Sort::Wake.bits())
+/// The entry, for another ring, that puts a wake-up into this one.
+pub(super) fn wake_entry(ring: RawFd) -> Entry {
+    let message = opcode::MsgRingData::new(types::Fd(ring), 0, Sort::Wake.bits(), None);
+    message.build().flags(Flags::SKIP_SUCCESS).user_data(Sort::Cancel.bits())
 }
 
 /// The entry that completes when the doorbell rings.

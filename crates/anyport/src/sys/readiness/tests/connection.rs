@@ -10,20 +10,12 @@ fn a_connect_ends_with_a_peer_or_with_the_systems_error() {
         let connect = |descriptor: &Descriptor| {
             let mut message = Message::new();
             message.set(std::iter::empty(), 0, Some(address), false);
-            issue(
-                &backend,
-                descriptor,
-                Request::Connect(&raw mut *message),
-                TOKEN,
-            );
+            issue(&backend, descriptor, Request::Connect(&raw mut *message), TOKEN);
             let event = next(&backend);
             drop(message);
             event.outcome
         };
-        let socket = attached(
-            &backend,
-            RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap(),
-        );
+        let socket = attached(&backend, RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap());
         // Takes the hang-up that an unconnected socket reports.
         look(&backend);
         assert!(matches!(connect(&socket), Outcome::Bytes(0)));
@@ -31,14 +23,8 @@ fn a_connect_ends_with_a_peer_or_with_the_systems_error() {
         assert!(matches!(connect(&socket), Outcome::Failed(libc::EISCONN)));
         backend.detach(&socket);
         drop(listener);
-        let socket = attached(
-            &backend,
-            RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap(),
-        );
-        assert!(matches!(
-            connect(&socket),
-            Outcome::Failed(libc::ECONNREFUSED)
-        ));
+        let socket = attached(&backend, RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap());
+        assert!(matches!(connect(&socket), Outcome::Failed(libc::ECONNREFUSED)));
         backend.detach(&socket);
     });
 }
@@ -49,28 +35,14 @@ fn the_hang_up_of_an_unconnected_socket_does_not_end_its_connect() {
     both_ways(|backend| {
         // A full backlog leaves further connects without an answer.
         let listener = RawSocket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        listener
-            .bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
-            .expect("binds");
+        listener.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).expect("binds");
         listener.listen(0).expect("listens");
-        let address = listener
-            .local_addr()
-            .expect("bound")
-            .as_socket()
-            .expect("IPv4");
+        let address = listener.local_addr().expect("bound").as_socket().expect("IPv4");
         let _only = TcpStream::connect(address).expect("connects");
-        let socket = attached(
-            &backend,
-            RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap(),
-        );
+        let socket = attached(&backend, RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap());
         let mut message = Message::new();
         message.set(std::iter::empty(), 0, Some(address), false);
-        issue(
-            &backend,
-            &socket,
-            Request::Connect(&raw mut *message),
-            TOKEN,
-        );
+        issue(&backend, &socket, Request::Connect(&raw mut *message), TOKEN);
         look(&backend);
         look(&backend);
         assert!(!backend.has_events(0), "{:?}", backend.next_event(0));
@@ -89,13 +61,10 @@ fn each_accept_gives_one_connection() {
         issue(&backend, &listener, Request::AcceptStream, TOKEN);
         look(&backend);
         assert!(!backend.has_events(0));
-        let clients: Vec<_> = (0..3)
-            .map(|_| TcpStream::connect(address).expect("connects"))
-            .collect();
+        let clients: Vec<_> =
+            (0..3).map(|_| TcpStream::connect(address).expect("connects")).collect();
         for client in &clients {
-            let Outcome::Accepted(socket) = next(&backend).outcome else {
-                panic!("accepted")
-            };
+            let Outcome::Accepted(socket) = next(&backend).outcome else { panic!("accepted") };
             let peer = socket.peer_addr().expect("connected").as_socket();
             assert_eq!(peer, client.local_addr().ok());
             issue(&backend, &listener, Request::Accept, TOKEN);
@@ -114,12 +83,7 @@ fn a_cancel_ends_what_waits_once_and_finds_nothing_else() {
         let (near, mut far) = pair();
         let near = attached(&backend, near);
         let mut memory = [0u8; 4];
-        issue(
-            &backend,
-            &near,
-            Request::Receive(region(&mut memory)),
-            TOKEN,
-        );
+        issue(&backend, &near, Request::Receive(region(&mut memory)), TOKEN);
         backend.cancel(0, &near, Token(8));
         assert!(!backend.has_events(0));
         backend.cancel(0, &near, TOKEN);

@@ -66,9 +66,7 @@ fn lanes_share_the_events_of_many_sockets_and_none_is_lost() {
                             }
                             continue;
                         };
-                        let Outcome::Pooled(buffer) = event.outcome else {
-                            panic!("pooled")
-                        };
+                        let Outcome::Pooled(buffer) = event.outcome else { panic!("pooled") };
                         let taken = buffer.len();
                         let left_now = left.fetch_sub(taken, Ordering::SeqCst) - taken;
                         if left_now == 0 {

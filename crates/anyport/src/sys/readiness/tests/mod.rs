@@ -15,12 +15,7 @@ const LANES: usize = 2;
 const TOKEN: Token = Token(7);
 
 fn options(pool: BufferPool) -> BackendOptions {
-    BackendOptions {
-        lanes: LANES,
-        submission_entries: 0,
-        completion_entries: 0,
-        pool,
-    }
+    BackendOptions { lanes: LANES, submission_entries: 0, completion_entries: 0, pool }
 }
 
 fn with_pool(uses_edges: bool, pool: BufferPool) -> Readiness {
@@ -40,9 +35,7 @@ fn both_ways(test: impl Fn(Readiness)) {
 }
 
 fn attached(backend: &Readiness, socket: impl Into<RawSocket>) -> Descriptor {
-    let Ok(mut descriptor) = Descriptor::from_socket(socket.into()) else {
-        panic!("a socket")
-    };
+    let Ok(mut descriptor) = Descriptor::from_socket(socket.into()) else { panic!("a socket") };
     backend.attach(&mut descriptor).expect("attaches");
     descriptor
 }
@@ -54,10 +47,7 @@ fn pair() -> (TcpStream, TcpStream) {
 }
 
 fn region(bytes: &mut [u8]) -> Region {
-    Region {
-        ptr: bytes.as_mut_ptr(),
-        len: bytes.len(),
-    }
+    Region { ptr: bytes.as_mut_ptr(), len: bytes.len() }
 }
 
 fn issue(backend: &Readiness, descriptor: &Descriptor, request: Request, token: Token) {

@@ -8,12 +8,7 @@ fn a_receive_waits_for_data_and_the_end_of_the_stream_follows_it() {
         let (near, mut far) = pair();
         let near = attached(&backend, near);
         let mut memory = [0u8; 16];
-        issue(
-            &backend,
-            &near,
-            Request::Receive(region(&mut memory)),
-            TOKEN,
-        );
+        issue(&backend, &near, Request::Receive(region(&mut memory)), TOKEN);
         look(&backend);
         assert!(!backend.has_events(0));
         far.write_all(b"hello").expect("writes");
@@ -23,12 +18,7 @@ fn a_receive_waits_for_data_and_the_end_of_the_stream_follows_it() {
         assert_eq!(bytes(event), 5);
         assert_eq!(&memory[..5], b"hello");
         // The end came with the data: no further edge tells of it.
-        issue(
-            &backend,
-            &near,
-            Request::Receive(region(&mut memory)),
-            TOKEN,
-        );
+        issue(&backend, &near, Request::Receive(region(&mut memory)), TOKEN);
         assert_eq!(bytes(next(&backend)), 0);
         backend.detach(&near);
     });
@@ -42,21 +32,12 @@ fn a_pooled_receive_has_the_bytes_and_an_empty_buffer_at_the_end() {
         for class in [SizeClass::Small4K, SizeClass::Large64K] {
             issue(&backend, &near, Request::ReceiveStream(class), TOKEN);
             far.write_all(b"hello").expect("writes");
-            let Outcome::Pooled(buffer) = next(&backend).outcome else {
-                panic!("pooled")
-            };
+            let Outcome::Pooled(buffer) = next(&backend).outcome else { panic!("pooled") };
             assert_eq!(&buffer[..], b"hello");
         }
         drop(far);
-        issue(
-            &backend,
-            &near,
-            Request::ReceivePooled(SizeClass::Small4K),
-            TOKEN,
-        );
-        let Outcome::Pooled(buffer) = next(&backend).outcome else {
-            panic!("pooled")
-        };
+        issue(&backend, &near, Request::ReceivePooled(SizeClass::Small4K), TOKEN);
+        let Outcome::Pooled(buffer) = next(&backend).outcome else { panic!("pooled") };
         assert!(buffer.is_empty());
         backend.detach(&near);
     });
@@ -79,9 +60,7 @@ fn an_empty_pool_ends_a_receive_only_when_there_is_something_to_receive() {
     drop(held);
     assert!(backend.replenish(0, class));
     issue(&backend, &near, Request::ReceivePooled(class), TOKEN);
-    let Outcome::Pooled(buffer) = next(&backend).outcome else {
-        panic!("pooled")
-    };
+    let Outcome::Pooled(buffer) = next(&backend).outcome else { panic!("pooled") };
     assert_eq!(&buffer[..], b"hello");
     backend.detach(&near);
 }
@@ -97,12 +76,7 @@ fn readable_takes_nothing() {
         far.write_all(b"x").expect("writes");
         assert_eq!(bytes(next(&backend)), 0);
         let mut memory = [0u8; 4];
-        issue(
-            &backend,
-            &near,
-            Request::Receive(region(&mut memory)),
-            TOKEN,
-        );
+        issue(&backend, &near, Request::Receive(region(&mut memory)), TOKEN);
         assert_eq!(bytes(next(&backend)), 1);
         backend.detach(&near);
     });
@@ -115,14 +89,9 @@ fn a_reset_is_an_error_and_not_an_end() {
         let near = attached(&backend, near);
         issue(&backend, &near, Request::Readable, TOKEN);
         look(&backend);
-        socket2::SockRef::from(&far)
-            .set_linger(Some(Duration::ZERO))
-            .expect("sets");
+        socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).expect("sets");
         drop(far);
-        assert!(matches!(
-            next(&backend).outcome,
-            Outcome::Failed(libc::ECONNRESET)
-        ));
+        assert!(matches!(next(&backend).outcome, Outcome::Failed(libc::ECONNRESET)));
         backend.detach(&near);
     });
 }
@@ -134,12 +103,7 @@ fn sends_and_writable_wait_for_room_while_a_receive_waits_too() {
         let near = attached(&backend, near);
         let (mut memory, mut incoming) = (vec![5u8; 1 << 16], [0u8; 1]);
         let receive = Token(8);
-        issue(
-            &backend,
-            &near,
-            Request::Receive(region(&mut incoming)),
-            receive,
-        );
+        issue(&backend, &near, Request::Receive(region(&mut incoming)), receive);
         let mut sent = 0;
         let mut is_waiting = false;
         while !is_waiting {
@@ -160,8 +124,7 @@ fn sends_and_writable_wait_for_room_while_a_receive_waits_too() {
         sent += bytes(event);
         issue(&backend, &near, Request::Writable, TOKEN);
         assert_eq!(bytes(next(&backend)), 0);
-        near.shutdown(std::net::Shutdown::Write)
-            .expect("shuts down");
+        near.shutdown(std::net::Shutdown::Write).expect("shuts down");
         assert_eq!(reader.join().expect("reads"), sent);
         backend.cancel(0, &near, receive);
         while let event = next(&backend)
@@ -183,12 +146,7 @@ fn a_datagram_comes_with_its_sender_and_says_when_it_did_not_fit() {
         to.set([region(&mut out)].into_iter(), 0, Some(here), false);
         let mut from = Message::new();
         from.set([region(&mut a), region(&mut b)].into_iter(), 0, None, true);
-        issue(
-            &backend,
-            &near,
-            Request::ReceiveMessage(&raw mut *from),
-            TOKEN,
-        );
+        issue(&backend, &near, Request::ReceiveMessage(&raw mut *from), TOKEN);
         look(&backend);
         issue(&backend, &far, Request::SendMessage(&raw mut *to), Token(8));
         let (first, second) = (next(&backend), next(&backend));
@@ -213,59 +171,24 @@ fn a_file_is_read_and_written_at_offsets_scattered_and_gathered() {
         .open(&path)
         .expect("a new file");
     std::fs::remove_file(&path).expect("removes");
-    let Ok(mut file) = Descriptor::from_file(file) else {
-        panic!("a file")
-    };
+    let Ok(mut file) = Descriptor::from_file(file) else { panic!("a file") };
     backend.attach(&mut file).expect("attaches");
     let (mut ab, mut cd, mut memory) = (*b"ab", *b"cd", [0u8; 8]);
     let mut message = Message::new();
-    message.set(
-        [region(&mut ab), region(&mut cd)].into_iter(),
-        0,
-        None,
-        false,
-    );
-    issue(
-        &backend,
-        &file,
-        Request::WriteMessageAt(&raw mut *message, 3),
-        TOKEN,
-    );
+    message.set([region(&mut ab), region(&mut cd)].into_iter(), 0, None, false);
+    issue(&backend, &file, Request::WriteMessageAt(&raw mut *message, 3), TOKEN);
     assert_eq!(bytes(next(&backend)), 4);
     issue(&backend, &file, Request::WriteAt(region(&mut cd), 0), TOKEN);
     assert_eq!(bytes(next(&backend)), 2);
-    issue(
-        &backend,
-        &file,
-        Request::ReadAt(region(&mut memory), 0),
-        TOKEN,
-    );
+    issue(&backend, &file, Request::ReadAt(region(&mut memory), 0), TOKEN);
     assert_eq!(bytes(next(&backend)), 7);
     assert_eq!(&memory, b"cd\0abcd\0");
-    issue(
-        &backend,
-        &file,
-        Request::ReadMessageAt(&raw mut *message, 4),
-        TOKEN,
-    );
+    issue(&backend, &file, Request::ReadMessageAt(&raw mut *message, 4), TOKEN);
     assert_eq!(bytes(next(&backend)), 3);
     assert_eq!((&ab, &cd), (b"bc", b"dd"));
-    issue(
-        &backend,
-        &file,
-        Request::ReadAt(region(&mut memory), 7),
-        TOKEN,
-    );
+    issue(&backend, &file, Request::ReadAt(region(&mut memory), 7), TOKEN);
     assert_eq!(bytes(next(&backend)), 0, "the end");
-    issue(
-        &backend,
-        &file,
-        Request::ReadAt(region(&mut memory), u64::MAX),
-        TOKEN,
-    );
-    assert!(matches!(
-        next(&backend).outcome,
-        Outcome::Failed(libc::EINVAL)
-    ));
+    issue(&backend, &file, Request::ReadAt(region(&mut memory), u64::MAX), TOKEN);
+    assert!(matches!(next(&backend).outcome, Outcome::Failed(libc::EINVAL)));
     backend.detach(&file);
 }

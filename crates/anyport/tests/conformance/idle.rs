@@ -1,0 +1,193 @@
+//! Statement 48: an idle port makes no system call, and watching a long handler costs little.
+//!
+//! Wake-ups are counted for all threads of the engine in this process, so each of these runs in a
+//! process of its own: this program again, with one test.
+
+use crate::world::{Gate, any_local, connection, read_exactly, wait_until};
+use anyport::net::{Socket, SocketHandle};
+use anyport::{BackendKind, CompletionPort, OperationKind, Packet, WorkerPool};
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a port is observed.
+const OBSERVED: Duration = Duration::from_secs(10);
+
+/// Set in the process that runs one test alone.
+const ALONE: &str = "ANYPORT_CONFORMANCE_ALONE";
+
+/// True in a process of its own; starts that process and waits for it otherwise.
+fn is_alone(kind: BackendKind, name: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let test = format!("{kind}::{name}");
+    let output = Command::new(program)
+        .args(["--exact", &test, "--nocapture", "--test-threads", "1"])
+        .env(ALONE, "1")
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let failure = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{test} alone: {told}\n{failure}");
+    assert!(told.contains("1 passed"), "{test} is not a test: {told}");
+    false
+}
+
+/// How often each thread of the engine went to sleep so far: with every wake-up once more.
+fn sleeps() -> Vec<(String, u64)> {
+    let mut sleeps = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task").expect("the threads") {
+        let path = task.expect("a thread").path();
+        // A thread may end meanwhile.
+        let Ok(status) = std::fs::read_to_string(path.join("status")) else { continue };
+        let field = |name: &str| {
+            status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
+        };
+        if field("Name:").starts_with("anyport") {
+            let count = field("voluntary_ctxt_switches:").parse().expect("a number");
+            sleeps.push((format!("{} {}", field("Name:"), field("Pid:")), count));
+        }
+    }
+    sleeps.sort();
+    sleeps
+}
+
+/// A server with every sort of operation under way, after some traffic.
+struct Server {
+    port: CompletionPort<()>,
+    pool: WorkerPool,
+    handles: Vec<SocketHandle<()>>,
+    peers: Vec<TcpStream>,
+    spinning: Arc<Gate>,
+}
+
+impl Server {
+    fn start(kind: BackendKind) -> Self {
+        let port = crate::world::port(kind);
+        let (handles, mut peers): (Vec<_>, Vec<_>) =
+            (0..16).map(|key| connection(&port, key)).unzip();
+        let spinning = Gate::new();
+        let (answering, at_gate) = (handles.clone(), Arc::clone(&spinning));
+        let pool =
+            WorkerPool::builder(&port).threads(4).start(move |packet: Packet<()>, _| match packet
+                .kind
+            {
+                OperationKind::Posted => at_gate.spin(),
+                OperationKind::ReceiveStream if packet.more => {
+                    answering[packet.key].send(packet.buffers, ()).expect("started");
+                }
+                _ => {}
+            });
+        let pool = pool.expect("threads");
+        for handle in &handles[..8] {
+            handle.receive_stream(()).expect("started");
+        }
+        for handle in &handles[8..12] {
+            handle.receive(vec![0; 64], ()).expect("started");
+            handle.receive_pooled(()).expect("started");
+        }
+        for handle in &handles[12..] {
+            handle.receive_ready(()).expect("started");
+        }
+        let listener = std::net::TcpListener::bind(any_local()).expect("a listener");
+        let listener = port.associate(Socket::from(listener), 99).expect("associated");
+        listener.accept_stream(()).expect("started");
+        for _ in 0..20 {
+            for peer in &mut peers[..8] {
+                peer.write_all(b"echo").expect("sent");
+            }
+            for peer in &mut peers[..8] {
+                assert_eq!(read_exactly(peer, 4), b"echo");
+            }
+        }
+        let mut handles = handles;
+        handles.push(listener);
+        Server { port, pool, handles, peers, spinning }
+    }
+
+    /// Waits until the engine has come to rest: the same counts for half a second.
+    fn wait_until_at_rest(&self) {
+        let (mut before, mut since) = (sleeps(), Instant::now());
+        wait_until("the engine's rest", || {
+            let now = sleeps();
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+            since.elapsed() >= Duration::from_millis(500)
+        });
+        assert!(before.len() >= 5, "the clerk and four threads: {before:?}");
+    }
+
+    fn end(self) {
+        self.pool.join();
+        self.port.close();
+        drop((self.handles, self.peers));
+    }
+}
+
+pub fn s48_an_idle_port_does_not_wake_up(kind: BackendKind) {
+    if !cfg!(target_os = "linux") {
+        println!("not run: the system does not tell how often a thread has slept");
+        return;
+    }
+    if !is_alone(kind, "s48_an_idle_port_does_not_wake_up") {
+        return;
+    }
+    let server = Server::start(kind);
+    server.wait_until_at_rest();
+    let before = sleeps();
+    thread::sleep(OBSERVED);
+    assert_eq!(sleeps(), before, "an idle port wakes up");
+    server.end();
+}
+
+pub fn s48_an_idle_port_without_threads_does_not_wake_up(kind: BackendKind) {
+    if !cfg!(target_os = "linux") {
+        println!("not run: the system does not tell how often a thread has slept");
+        return;
+    }
+    if !is_alone(kind, "s48_an_idle_port_without_threads_does_not_wake_up") {
+        return;
+    }
+    // Nobody has ever called `get`: the clerk alone has the operations.
+    let port = crate::world::port(kind);
+    let (handle, _peer) = connection(&port, 1);
+    handle.receive(vec![0; 64], ()).expect("started");
+    let (mut before, mut since) = (sleeps(), Instant::now());
+    wait_until("the clerk's rest", || {
+        let now = sleeps();
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        since.elapsed() >= Duration::from_millis(500)
+    });
+    thread::sleep(OBSERVED);
+    assert_eq!(sleeps(), before, "an idle port wakes up");
+}
+
+pub fn s48_a_handler_that_runs_long_causes_few_wake_ups(kind: BackendKind) {
+    if !cfg!(target_os = "linux") {
+        println!("not run: the system does not tell how often a thread has slept");
+        return;
+    }
+    if !is_alone(kind, "s48_a_handler_that_runs_long_causes_few_wake_ups") {
+        return;
+    }
+    let server = Server::start(kind);
+    server.wait_until_at_rest();
+    server.port.post(0, 0, ()).expect("room");
+    server.spinning.wait_for(1);
+    let total = |sleeps: Vec<(String, u64)>| sleeps.into_iter().map(|(_, n)| n).sum::<u64>();
+    let (before, start) = (total(sleeps()), Instant::now());
+    thread::sleep(OBSERVED);
+    let (wake_ups, seconds) = (total(sleeps()) - before, start.elapsed().as_secs_f64());
+    server.spinning.open();
+    let rate = wake_ups as f64 / seconds;
+    assert!(rate <= 1_000.0, "{rate:.0} wake-ups a second");
+    server.end();
+}

@@ -1,0 +1,182 @@
+//! Statement 47: under overload memory is bounded, and what happens at each limit is in the type.
+
+use crate::world::{
+    Gate, Workers, assert_nothing_is_left, builder, bytes_of, connection, get, next, wait_until,
+};
+use anyport::buf::{PoolOptions, SizeClass};
+use anyport::{BackendKind, CompletionPort, ErrorKind, GetError, Packet, PostErrorKind};
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+pub fn s47_a_post_at_the_limit_gives_the_packet_back(kind: BackendKind) {
+    for limit in [1, 10, 100] {
+        let port = builder(kind).posted_max(limit).build().expect("a port");
+        for round in 0..3 {
+            for number in 0..limit {
+                port.post(number, round, vec![number]).expect("room");
+            }
+            assert_eq!(port.stats().posted_waiting, limit);
+            let full = port.post(77, 88, vec![99]).expect_err("at the limit");
+            assert_eq!(full.kind, PostErrorKind::Full);
+            assert_eq!((full.key, full.bytes, full.context), (77, 88, vec![99]));
+            for number in 0..limit {
+                assert_eq!(get(&port).context, [number]);
+            }
+        }
+        assert_nothing_is_left(&port);
+    }
+}
+
+pub fn s47_a_start_at_the_limit_of_operations_gives_everything_back(kind: BackendKind) {
+    const LIMIT: usize = 10;
+    let port = builder(kind).operations_max(LIMIT).build().expect("a port");
+    let (handle, mut peer) = connection(&port, 1);
+    for number in 0..LIMIT {
+        handle.receive(vec![0; 1], number).expect("started");
+    }
+    let rejected = handle.receive(vec![0; 33], 77).expect_err("at the limit");
+    assert_eq!((rejected.error.kind(), rejected.context), (ErrorKind::Limit, 77));
+    assert_eq!(rejected.buffers.total_capacity(), 33);
+    let rejected = handle.send(b"data".to_vec(), 78).expect_err("at the limit");
+    assert_eq!((rejected.error.kind(), rejected.context), (ErrorKind::Limit, 78));
+    assert_eq!(rejected.buffers.total_len(), 4);
+    // A packet that was taken makes room.
+    peer.write_all(b"x").expect("sent");
+    assert_eq!(get(&port).context, 0);
+    handle.receive(vec![0; 1], LIMIT).expect("started");
+    assert_eq!(handle.receive(vec![0; 1], 79).expect_err("full").error.kind(), ErrorKind::Limit);
+    peer.write_all(&[1; LIMIT]).expect("sent");
+    for number in 1..=LIMIT {
+        assert_eq!(get(&port).context, number);
+    }
+    assert_nothing_is_left(&port);
+}
+
+pub fn s47_receives_wait_while_the_pool_is_at_its_bound(kind: BackendKind) {
+    const CONNECTIONS: usize = 12;
+    let port = builder(kind)
+        .concurrency(1)
+        .pool(PoolOptions::new().bytes_max(4 * SizeClass::Small4K.bytes()))
+        .receive_class(SizeClass::Small4K)
+        .build()
+        .expect("a port");
+    let mut connections: Vec<_> = (0..CONNECTIONS).map(|key| connection(&port, key)).collect();
+    for (key, (handle, peer)) in connections.iter_mut().enumerate() {
+        handle.receive_pooled(key).expect("started");
+        peer.write_all(&[key as u8; 100]).expect("sent");
+    }
+    let mut held = VecDeque::new();
+    let mut keys = Vec::new();
+    while keys.len() < CONNECTIONS {
+        match port.get(Some(Duration::ZERO)) {
+            Ok(packet) => {
+                assert_eq!(packet.result, Ok(100), "a receive waits and does not fail");
+                assert_eq!(bytes_of(&packet), [packet.key as u8; 100]);
+                keys.push(packet.key);
+                held.push_back(packet);
+                assert!(held.len() <= 4, "more buffers than the bound allows");
+                assert!(port.pool().live() <= 4);
+            }
+            Err(error) if held.is_empty() => {
+                assert_eq!(error, GetError::TimedOut);
+                // Nobody holds a buffer, so the next packet needs nothing but time.
+                keys.push(get(&port).key);
+            }
+            // A buffer that comes back lets the next one in.
+            Err(_) => drop(held.pop_front()),
+        }
+    }
+    keys.sort_unstable();
+    assert_eq!(keys, Vec::from_iter(0..CONNECTIONS));
+    drop(held);
+    assert_nothing_is_left(&port);
+}
+
+pub fn s47_a_buffer_given_back_wakes_a_sleeping_thread_for_a_receive_that_waits(kind: BackendKind) {
+    let port: CompletionPort<()> = builder(kind)
+        .concurrency(1)
+        .pool(PoolOptions::new().bytes_max(SizeClass::Small4K.bytes()))
+        .receive_class(SizeClass::Small4K)
+        .build()
+        .expect("a port");
+    for _ in 0..10 {
+        let taken = {
+            let mut taken = None;
+            wait_until("the only buffer", || {
+                taken = port.pool().take(SizeClass::Small4K);
+                taken.is_some()
+            });
+            taken
+        };
+        let (handle, mut peer) = connection(&port, 1);
+        handle.receive_pooled(()).expect("started");
+        peer.write_all(b"data").expect("sent");
+        let waiting = port.clone();
+        let (began, begun) = mpsc::channel();
+        let waiter = thread::spawn(move || {
+            began.send(crate::world::ThreadView::current()).expect("it is awaited");
+            let packet = get(&waiting);
+            (packet.result, bytes_of(&packet))
+        });
+        next(&begun).wait_until_asleep();
+        drop(taken);
+        assert_eq!(waiter.join().expect("it comes"), (Ok(4), b"data".to_vec()));
+    }
+}
+
+pub fn s47_a_stream_whose_handler_is_slow_holds_few_buffers(kind: BackendKind) {
+    const TOTAL: usize = 48 << 20;
+    const BACKLOG: usize = 4;
+    let port = builder(kind)
+        .concurrency(2)
+        .stream_backlog_max(BACKLOG)
+        .pool(PoolOptions::new().bytes_max(16 << 20))
+        .receive_class(SizeClass::Medium16K)
+        .build()
+        .expect("a port");
+    let (handle, mut peer) = connection(&port, 1);
+    let gate = Gate::new();
+    let received = Arc::new(AtomicUsize::new(0));
+    let workers = {
+        let (gate, received) = (Arc::clone(&gate), Arc::clone(&received));
+        Workers::start(&port, 4, move |packet: Packet<()>| {
+            if received.load(Ordering::SeqCst) == 0 {
+                gate.block();
+            }
+            let count = packet.result.expect("nothing fails");
+            received.fetch_add(count, Ordering::SeqCst);
+        })
+    };
+    handle.receive_stream(()).expect("started");
+    let sent = Arc::new(AtomicUsize::new(0));
+    let sending = Arc::clone(&sent);
+    let sender = thread::spawn(move || {
+        let chunk = vec![1; 64 << 10];
+        for _ in 0..TOTAL / chunk.len() {
+            peer.write_all(&chunk).expect("sent");
+            sending.fetch_add(chunk.len(), Ordering::SeqCst);
+        }
+    });
+    gate.wait_for(1);
+    // While the sender gets on, and until it has stood still for a while.
+    let (mut before, mut still) = (0, 0);
+    while still < 200 {
+        let live = port.pool().live();
+        // One in the handler's hands, the backlog, and what was under way when it was full.
+        assert!(live <= 4 * BACKLOG + 64, "{live} buffers for one connection");
+        let now = sent.load(Ordering::SeqCst);
+        assert!(now < TOTAL, "everything was taken from the peer");
+        still = if now == before { still + 1 } else { 0 };
+        before = now;
+        thread::sleep(Duration::from_millis(1));
+    }
+    gate.open();
+    sender.join().expect("sent");
+    wait_until("all bytes", || received.load(Ordering::SeqCst) == TOTAL);
+    workers.end();
+}

@@ -1,0 +1,121 @@
+//! What the other end of a connection does: it resets, reads slowly, does not accept; and bytes
+//! whose place in the stream can be told.
+
+use crate::world::{DEADLINE, any_local, wait_until};
+use anyport::{CompletionPort, GetError};
+use socket2::{Domain, SockRef, Type};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// More than all buffers between two sockets hold.
+pub const LARGE: usize = 16 << 20;
+
+/// How long a statement looks whether something comes that must not. What waits for an event does
+/// not use it.
+const A_WHILE: Duration = Duration::from_millis(50);
+
+/// Nothing must come as things are.
+pub fn assert_nothing_comes<T: Send + 'static>(what: &str, port: &CompletionPort<T>) {
+    assert_nothing_comes_for(what, port, A_WHILE);
+}
+
+/// As `assert_nothing_comes`, looking for this long.
+pub fn assert_nothing_comes_for<T: Send + 'static>(
+    what: &str,
+    port: &CompletionPort<T>,
+    time: Duration,
+) {
+    match port.get(Some(time)) {
+        Err(error) => assert_eq!(error, GetError::TimedOut, "{what}"),
+        Ok(p) => panic!("{what}: too early comes {:?}, {:?}", p.kind, p.result),
+    }
+}
+
+/// The byte at this place of a stream of bytes; another seed is another stream.
+pub fn pattern_at(seed: u8, place: usize) -> u8 {
+    let mixed = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 40) as u8 ^ seed
+}
+
+/// The first `length` bytes of a stream of bytes.
+pub fn pattern(seed: u8, length: usize) -> Vec<u8> {
+    (0..length).map(|place| pattern_at(seed, place)).collect()
+}
+
+/// Asserts that `bytes` are what the stream has from this place.
+pub fn assert_pattern(seed: u8, place: usize, bytes: &[u8]) {
+    let wrong = bytes.iter().enumerate().find(|(i, byte)| **byte != pattern_at(seed, place + i));
+    if let Some((i, byte)) = wrong {
+        let expected = pattern_at(seed, place + i);
+        panic!("byte {} is {byte:#04x} and should be {expected:#04x}", place + i);
+    }
+}
+
+/// Reads to the end in small pieces and checks every byte; gives their number.
+pub fn read_pattern_slowly(stream: &mut TcpStream, seed: u8) -> usize {
+    let mut piece = [0; 3001];
+    let mut place = 0;
+    loop {
+        match stream.read(&mut piece).expect("bytes, or a clean end") {
+            0 => return place,
+            n => {
+                assert_pattern(seed, place, &piece[..n]);
+                place += n;
+            }
+        }
+    }
+}
+
+/// Closes the stream so that its other end sees a reset.
+pub fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger is set");
+    drop(stream);
+}
+
+/// Waits until the connection is gone for this end, a reset included; takes no error.
+pub fn wait_for_hang_up(stream: &impl AsFd) {
+    assert_ne!(poll(stream, 0, DEADLINE) & libc::POLLHUP, 0, "the connection goes");
+}
+
+/// Waits until there is something to read.
+pub fn wait_for_bytes(stream: &impl AsFd) {
+    assert_ne!(poll(stream, libc::POLLIN, DEADLINE) & libc::POLLIN, 0, "bytes come");
+}
+
+/// Waits until the system takes no more bytes to send.
+pub fn wait_for_full(stream: &impl AsFd) {
+    wait_until("full buffers", || poll(stream, libc::POLLOUT, Duration::ZERO) == 0);
+}
+
+/// A listener at which every connect hangs, and what keeps it so.
+pub struct FullListener {
+    pub address: SocketAddr,
+    _listener: socket2::Socket,
+    _waiting: Vec<TcpStream>,
+}
+
+/// See `FullListener`.
+pub fn full_listener() -> FullListener {
+    let listener = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    listener.bind(&any_local().into()).expect("bound");
+    listener.listen(0).expect("listening");
+    let address = listener.local_addr().ok().and_then(|a| a.as_socket()).expect("an address");
+    let mut waiting = Vec::new();
+    // The system takes a few connections whatever the backlog; then it leaves them unanswered.
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        waiting.push(stream);
+        assert!(waiting.len() < 1000, "the listener never fills");
+    }
+    FullListener { address, _listener: listener, _waiting: waiting }
+}
+
+fn poll(stream: &impl AsFd, events: i16, timeout: Duration) -> i16 {
+    let mut entry = libc::pollfd { fd: stream.as_fd().as_raw_fd(), events, revents: 0 };
+    let timeout_ms = i32::try_from(timeout.as_millis()).expect("a short timeout");
+    // SAFETY: one entry is passed, which outlives the call.
+    let count = unsafe { libc::poll(&mut entry, 1, timeout_ms) };
+    assert!(count >= 0, "poll: {}", std::io::Error::last_os_error());
+    entry.revents
+}

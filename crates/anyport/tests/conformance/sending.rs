@@ -1,0 +1,236 @@
+//! Sending on streams: whole or an error, in the order of the starts, and not lost by a close.
+
+use crate::peers::{
+    LARGE, assert_nothing_comes, assert_pattern, pattern, pattern_at, read_pattern_slowly, reset,
+    wait_for_full,
+};
+use crate::starts::{RECEIVES, error_of, room};
+use crate::world::{
+    assert_nothing_is_left, associated, connection, get, get_all, port, read_exactly, streams,
+};
+use anyport::buf::{BUFFERS_MAX, Buffer};
+use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
+use std::io::{Read, Write};
+use std::thread;
+
+pub fn s23_a_send_larger_than_all_buffers_completes_whole(kind: BackendKind) {
+    let port = port(kind);
+    let (near, mut peer) = streams();
+    let duplicate = near.try_clone().expect("a duplicate");
+    let handle = associated(&port, near, 23);
+    let message = pattern(23, LARGE);
+    let place = message.as_ptr();
+    let operation = handle.send(message, 1).expect("started");
+    assert_nothing_comes("it cannot all have gone", &port);
+    wait_for_full(&duplicate);
+    let reader = thread::spawn(move || read_pattern_slowly(&mut peer, 23));
+    let packet = get(&port);
+    assert_eq!((packet.operation, packet.kind), (Some(operation), OperationKind::Send));
+    assert_eq!((packet.key, packet.result, packet.more), (23, Ok(LARGE), false));
+    let buffer = packet.buffers.into_one().expect("one buffer");
+    assert_eq!((buffer.as_slice().as_ptr(), buffer.len()), (place, LARGE));
+    assert_nothing_is_left(&port);
+    drop((handle, duplicate));
+    assert_eq!(reader.join().expect("the bytes"), LARGE);
+}
+
+pub fn s23_gather_buffers_leave_in_order(kind: BackendKind) {
+    let port = port(kind);
+    // Small ones that leave in one piece; as many as there may be, of which the system takes any
+    // part; and few large ones.
+    let shapes: [Vec<usize>; 3] = [
+        vec![5, 0, 1, 0, 0, 700],
+        (0..BUFFERS_MAX).map(|i| (i * 7919) % 20_011).collect(),
+        vec![LARGE / 2, 1, 0, LARGE / 2],
+    ];
+    for lengths in shapes {
+        let (handle, mut peer) = connection(&port, 23);
+        let mut place = 0;
+        let buffers: Vec<Buffer> = lengths
+            .iter()
+            .map(|length| {
+                let bytes: Vec<u8> =
+                    (place..place + length).map(|place| pattern_at(32, place)).collect();
+                place += length;
+                Buffer::from(bytes)
+            })
+            .collect();
+        let places: Vec<_> = buffers.iter().map(|b| b.as_slice().as_ptr()).collect();
+        handle.send(buffers, 1).expect("started");
+        let reader = thread::spawn(move || read_pattern_slowly(&mut peer, 32));
+        let packet = get(&port);
+        assert_eq!(packet.result, Ok(place));
+        let back: Vec<_> = packet.buffers.iter().map(|b| b.as_slice().as_ptr()).collect();
+        assert_eq!(back, places, "the same buffers in the same order");
+        drop(handle);
+        assert_eq!(reader.join().expect("the bytes"), place);
+    }
+    assert_nothing_is_left(&port);
+}
+
+pub fn s23_several_pending_sends_leave_in_the_order_of_their_start(kind: BackendKind) {
+    const COUNT: usize = 60;
+    let port = port(kind);
+    let (handle, mut peer) = connection(&port, 23);
+    let mut place = 0;
+    let mut lengths = Vec::new();
+    for context in 0..COUNT {
+        // Of every size between a byte and a megabyte, every third in several buffers.
+        let length = 1 + (context * 349_525) % 1_000_003;
+        let bytes: Vec<u8> = (place..place + length).map(|p| pattern_at(3, p)).collect();
+        if context % 3 == 0 {
+            let parts: Vec<Buffer> =
+                bytes.chunks(50_021).map(|part| Buffer::from(part.to_vec())).collect();
+            handle.send(parts, context).expect("started");
+        } else {
+            handle.send(bytes, context).expect("started");
+        }
+        place += length;
+        lengths.push(length);
+    }
+    let reader = thread::spawn(move || read_pattern_slowly(&mut peer, 3));
+    for (context, packet) in get_all(&port, COUNT).into_iter().enumerate() {
+        assert_eq!(packet.context, context, "packets of one handle come in order");
+        assert_eq!(packet.result, Ok(lengths[context]));
+    }
+    assert_nothing_is_left(&port);
+    drop(handle);
+    assert_eq!(reader.join().expect("the bytes"), place);
+}
+
+pub fn s23_sends_of_several_threads_are_each_in_one_piece(kind: BackendKind) {
+    const THREADS: usize = 4;
+    const SENDS: usize = 40;
+    let length_of = |thread: usize, send: usize| (send * 48_611 + thread * 7) % 300_007;
+    let port: CompletionPort<usize> = port(kind);
+    let (handle, mut peer) = connection(&port, 23);
+    let senders: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let handle = handle.clone();
+            thread::spawn(move || {
+                for send in 0..SENDS {
+                    let head = vec![thread as u8, send as u8];
+                    let body = pattern(head[0] ^ head[1], length_of(thread, send));
+                    let parts = [Buffer::from(head), Buffer::from(body)];
+                    handle.send(parts, thread * SENDS + send).expect("started");
+                }
+            })
+        })
+        .collect();
+    let reader = thread::spawn(move || {
+        let mut sends = [0; THREADS];
+        for _ in 0..THREADS * SENDS {
+            let head = read_exactly(&mut peer, 2);
+            let thread = usize::from(head[0]);
+            assert_eq!(usize::from(head[1]), sends[thread], "the order of thread {thread}");
+            let body = read_exactly(&mut peer, length_of(thread, sends[thread]));
+            assert_pattern(head[0] ^ head[1], 0, &body);
+            sends[thread] += 1;
+        }
+        assert_eq!(peer.read(&mut [0]).expect("the end"), 0);
+    });
+    let mut contexts = Vec::new();
+    for packet in get_all(&port, THREADS * SENDS) {
+        let length = length_of(packet.context / SENDS, packet.context % SENDS);
+        assert_eq!(packet.result, Ok(2 + length));
+        contexts.push(packet.context);
+    }
+    contexts.sort_unstable();
+    assert!(contexts.into_iter().eq(0..THREADS * SENDS), "one packet each");
+    for sender in senders {
+        sender.join().expect("all is started");
+    }
+    drop(handle);
+    reader.join().expect("all messages in one piece");
+    assert_nothing_is_left(&port);
+}
+
+pub fn s23_an_empty_send_completes_with_no_bytes(kind: BackendKind) {
+    let port = port(kind);
+    let (handle, mut peer) = connection(&port, 23);
+    handle.send(room(0), 1).expect("started");
+    handle.send([Buffer::from(room(0)), Buffer::from("")], 2).expect("started");
+    handle.send("then", 3).expect("started");
+    let results: Vec<_> = get_all(&port, 3).iter().map(|p| (p.context, p.result)).collect();
+    assert_eq!(results, [(1, Ok(0)), (2, Ok(0)), (3, Ok(4))]);
+    assert_eq!(read_exactly(&mut peer, 4), b"then");
+}
+
+pub fn s23_a_send_cut_off_by_the_peer_is_an_error(kind: BackendKind) {
+    let port = port(kind);
+    let (near, mut peer) = streams();
+    let duplicate = near.try_clone().expect("a duplicate");
+    let handle = associated(&port, near, 23);
+    handle.send(pattern(23, LARGE), 1).expect("started");
+    let read = read_exactly(&mut peer, 1 << 20);
+    assert_pattern(23, 0, &read);
+    wait_for_full(&duplicate);
+    reset(peer);
+    let packet = get(&port);
+    let error = error_of("send", &packet);
+    assert_eq!((packet.context, error.kind()), (1, ErrorKind::Reset), "{error}");
+    let gone = error.transferred();
+    assert!((read.len()..LARGE).contains(&gone), "{gone} bytes had gone");
+    assert_eq!(packet.buffers.total_len(), LARGE, "the buffer is as it was");
+    assert_nothing_is_left(&port);
+}
+
+pub fn s23_a_pending_receive_does_not_hold_sends_up(kind: BackendKind) {
+    for receive in RECEIVES {
+        let name = receive.name;
+        let port = port(kind);
+        let (handle, mut peer) = connection(&port, 23);
+        (receive.start)(&handle, 1).expect(name);
+        for _ in 0..3 {
+            handle.send("question", 2).expect(name);
+            let packet = get(&port);
+            assert_eq!((packet.context, packet.result), (2, Ok(8)), "{name}");
+            assert_eq!(read_exactly(&mut peer, 8), b"question", "{name}");
+        }
+        peer.write_all(b"answer").expect("written");
+        assert_eq!(get(&port).context, 1, "{name}");
+    }
+}
+
+pub fn s26_closing_after_a_large_send_delivers_everything(kind: BackendKind) {
+    // In the system's buffers as a whole; and far more than these hold.
+    for length in [250_000, LARGE] {
+        let port = port(kind);
+        let (handle, mut peer) = connection(&port, 26);
+        handle.set_send_buffer_size(4 << 20).expect("a large buffer");
+        handle.send(pattern(26, length), 1).expect("started");
+        let mut reader = None;
+        if length == LARGE {
+            let mut peer = peer.try_clone().expect("a duplicate");
+            reader = Some(thread::spawn(move || read_pattern_slowly(&mut peer, 26)));
+        }
+        assert_eq!(get(&port).result, Ok(length));
+        handle.close();
+        assert_nothing_is_left(&port);
+        drop(port);
+        let received = match reader {
+            Some(reader) => reader.join().expect("all bytes"),
+            None => read_pattern_slowly(&mut peer, 26),
+        };
+        assert_eq!(received, length);
+    }
+}
+
+pub fn s26_closing_with_receives_pending_delivers_everything(kind: BackendKind) {
+    const LENGTH: usize = 250_000;
+    for receive in RECEIVES {
+        let name = receive.name;
+        let port = port(kind);
+        let (handle, mut peer) = connection(&port, 26);
+        handle.set_send_buffer_size(4 << 20).expect("a large buffer");
+        (receive.start)(&handle, 1).expect(name);
+        handle.send(pattern(26, LENGTH), 2).expect(name);
+        let packet = get(&port);
+        assert_eq!((packet.context, packet.result), (2, Ok(LENGTH)), "{name}");
+        handle.close();
+        let packet = get(&port);
+        assert_eq!(error_of(name, &packet).kind(), ErrorKind::Aborted, "{name}");
+        assert_eq!(read_pattern_slowly(&mut peer, 26), LENGTH, "{name}");
+        assert_nothing_is_left(&port);
+    }
+}

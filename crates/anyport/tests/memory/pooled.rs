@@ -1,0 +1,225 @@
+//! Pooled buffers: they outlive what they came from, and when there are no more, receives wait.
+
+use crate::next;
+use crate::world::{DEADLINE, pair, port_on, until};
+use anyport::buf::{PoolOptions, PooledBuffer, SizeClass};
+use anyport::net::{Socket, SocketHandle};
+use anyport::{BackendKind, CompletionPort};
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread;
+
+pub(crate) fn pooled_buffers_outlive_port_and_socket(kind: BackendKind) {
+    for is_quarantine in [false, true] {
+        let options = PoolOptions::new().quarantine(is_quarantine);
+        let port: CompletionPort<()> =
+            port_on(kind).pool(options).build().expect("the backend is there");
+        let (ours, mut theirs) = pair();
+        let handle = port.associate(ours, 1).expect("a new socket");
+        let mut held: Vec<PooledBuffer> = Vec::new();
+        for i in 0..10_u8 {
+            handle.receive_pooled(()).expect("it is connected");
+            theirs.write_all(&[i; 1000]).expect("it is connected");
+            let mut count = 0;
+            while count < 1000 {
+                let packet = next(&port);
+                count += packet.result.expect("bytes are there");
+                let buffer = packet.buffers.into_one().expect("the engine chose one");
+                held.push(buffer.into_pooled().expect("the engine chose a pooled one"));
+                if count < 1000 {
+                    handle.receive_pooled(()).expect("it is connected");
+                }
+            }
+        }
+        drop(handle);
+        drop(theirs);
+        drop(port);
+        let read = |held: &[PooledBuffer]| {
+            let bytes: Vec<u8> = held.iter().flat_map(|b| b.iter().copied()).collect();
+            let expected: Vec<u8> = (0..10_u8).flat_map(|i| [i; 1000]).collect();
+            assert_eq!(bytes, expected);
+        };
+        read(&held);
+        let other = thread::spawn(move || {
+            read(&held);
+            drop(held);
+        });
+        other.join().expect("they are good on any thread");
+    }
+}
+
+const CONNECTIONS: usize = 50;
+const CONNECTION_BYTES: usize = 64 << 10;
+
+fn byte_of(connection: usize, at: usize) -> u8 {
+    (connection * 5 + at % 253) as u8
+}
+
+/// Fifty connections send at once; the pool has four buffers.
+struct Crowd {
+    port: CompletionPort<usize>,
+    handles: Vec<SocketHandle<usize>>,
+    peers: thread::JoinHandle<Vec<TcpStream>>,
+    received: Vec<usize>,
+    ended: usize,
+}
+
+impl Crowd {
+    fn new(kind: BackendKind) -> Self {
+        let class = SizeClass::Small4K;
+        let port: CompletionPort<usize> = port_on(kind)
+            .pool(PoolOptions::new().bytes_max(4 * class.bytes()))
+            .receive_class(class)
+            .build()
+            .expect("the backend is there");
+        let (ours, mut theirs): (Vec<_>, Vec<_>) = (0..CONNECTIONS).map(|_| pair()).unzip();
+        let associate =
+            |(key, socket): (usize, Socket)| port.associate(socket, key).expect("a new socket");
+        let handles = ours.into_iter().enumerate().map(associate).collect();
+        let peers = thread::spawn(move || {
+            const PIECE: usize = 4096;
+            for at in (0..CONNECTION_BYTES).step_by(PIECE) {
+                for (connection, peer) in theirs.iter_mut().enumerate() {
+                    let piece: Vec<u8> =
+                        (at..at + PIECE).map(|at| byte_of(connection, at)).collect();
+                    peer.write_all(&piece).expect("the other side receives");
+                }
+            }
+            for peer in &theirs {
+                peer.shutdown(std::net::Shutdown::Write).expect("it is connected");
+            }
+            theirs
+        });
+        Crowd { port, handles, peers, received: vec![0; CONNECTIONS], ended: 0 }
+    }
+
+    /// Takes one packet and checks it; gives its connection, and its buffer unless it was the end.
+    fn take(&mut self) -> (usize, Option<PooledBuffer>) {
+        let packet = next(&self.port);
+        let connection = packet.context;
+        let bytes = packet.result.expect("at its bound the pool makes receives wait, not fail");
+        if bytes == 0 {
+            assert_eq!(self.received[connection], CONNECTION_BYTES, "{connection} ended early");
+            assert!(!packet.more);
+            self.ended += 1;
+            return (connection, None);
+        }
+        let buffer = packet.buffers.into_one().expect("the engine chose one");
+        let buffer = buffer.into_pooled().expect("the engine chose a pooled one");
+        assert_eq!(buffer.len(), bytes);
+        for &byte in buffer.iter() {
+            let at = self.received[connection];
+            assert_eq!(byte, byte_of(connection, at), "connection {connection}, byte {at}");
+            self.received[connection] += 1;
+        }
+        (connection, Some(buffer))
+    }
+
+    fn finish(self) {
+        assert_eq!(self.received, [CONNECTION_BYTES; CONNECTIONS]);
+        let stats = self.port.pool().stats();
+        assert!(stats.bytes_allocated <= stats.bytes_max, "{stats:?}");
+        assert_eq!(self.port.stats().operations_live, 0);
+        self.peers.join().expect("every byte was taken");
+        let pool = self.port.pool().clone();
+        drop((self.handles, self.port));
+        // This thread's place in the port keeps the engine: it goes with the next port.
+        let other: CompletionPort<()> = CompletionPort::new(1).expect("one backend is there");
+        other.get(Some(std::time::Duration::ZERO)).expect_err("nothing was started");
+        until("every pooled buffer came back", || pool.live() == 0);
+    }
+}
+
+pub(crate) fn single_receives_wait_while_the_pool_is_at_its_bound_and_lose_nothing(
+    kind: BackendKind,
+) {
+    let mut crowd = Crowd::new(kind);
+    for (connection, handle) in crowd.handles.iter().enumerate() {
+        handle.receive_pooled(connection).expect("it is connected");
+    }
+    // Another thread gives the buffers back: that alone must let the waiting receives go on.
+    let (give_back, given) = mpsc::channel::<PooledBuffer>();
+    let other = thread::spawn(move || given.into_iter().for_each(drop));
+    while crowd.ended < CONNECTIONS {
+        let (connection, buffer) = crowd.take();
+        if let Some(buffer) = buffer {
+            crowd.handles[connection].receive_pooled(connection).expect("it is connected");
+            give_back.send(buffer).expect("the other thread runs");
+        }
+    }
+    drop(give_back);
+    other.join().expect("it only drops");
+    crowd.finish();
+}
+
+pub(crate) fn streams_wait_while_the_pool_is_at_its_bound_and_lose_nothing(kind: BackendKind) {
+    let mut crowd = Crowd::new(kind);
+    for (connection, handle) in crowd.handles.iter().enumerate() {
+        handle.receive_stream(connection).expect("it is connected");
+    }
+    while crowd.ended < CONNECTIONS {
+        // Given back by the thread that takes the packets, before it takes the next.
+        drop(crowd.take());
+    }
+    crowd.finish();
+}
+
+pub(crate) fn no_pooled_buffer_is_used_after_it_came_back(kind: BackendKind) {
+    let options = PoolOptions::new().quarantine(true);
+    let port: CompletionPort<usize> = port_on(kind)
+        .pool(options)
+        .receive_class(SizeClass::Small4K)
+        .build()
+        .expect("the backend is there");
+    let (mut handles, mut peers) = (Vec::new(), Vec::new());
+    for key in 0..8 {
+        let (ours, theirs) = pair();
+        let handle = port.associate(ours, key).expect("a new socket");
+        if key % 2 == 0 {
+            handle.receive_stream(key).expect("it is connected");
+        } else {
+            handle.receive_pooled(key).expect("it is connected");
+        }
+        handles.push(handle);
+        peers.push(theirs);
+    }
+    let taker = {
+        let port = port.clone();
+        let mut handles = handles.clone();
+        thread::spawn(move || {
+            let mut ended = 0;
+            while ended < handles.len() {
+                let packet = port.get(Some(DEADLINE)).expect("a packet was due");
+                let bytes = packet.result.expect("an orderly end");
+                if bytes == 0 {
+                    ended += 1;
+                    continue;
+                }
+                if !packet.more {
+                    handles[packet.key].receive_pooled(packet.key).expect("it is connected");
+                }
+                // In a send the buffer goes back into the kernel's hands.
+                if packet.context == packet.key {
+                    let echoed = packet.buffers.total_len();
+                    assert_eq!(echoed, bytes);
+                }
+            }
+            handles.clear();
+        })
+    };
+    for round in 0..200_u8 {
+        for peer in &mut peers {
+            peer.write_all(&[round & 0x7f; 3000]).expect("the other side receives");
+        }
+        if round % 20 == 0 {
+            port.pool().check_quarantine().expect("nobody writes to what came back");
+        }
+    }
+    drop(peers);
+    taker.join().expect("every stream ends in an orderly way");
+    drop(handles);
+    assert_eq!(port.stats().operations_live, 0);
+    let checked = port.pool().check_quarantine().expect("nobody writes to what came back");
+    assert!(checked > 0, "pooled buffers were used");
+}
