@@ -1,8 +1,8 @@
 //! What only the operating system knows about a process: its descriptor limit, its CPU time, its
 //! resident memory.
 //!
-//! The system calls that need `unsafe` are here and nowhere else. Called by `main` (the limit) and
-//! by `demo` (a child's CPU time and memory).
+//! The system calls that need `unsafe` are here. Called by `main` (the limit) and by `demo` (a
+//! child's CPU time and memory).
 #![allow(unsafe_code)]
 
 use std::io;

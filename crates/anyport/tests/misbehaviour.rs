@@ -16,7 +16,7 @@ use server::{HIGH_WATER_BYTES, Server};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use world::{DEADLINE, port_on, until};
@@ -37,8 +37,18 @@ world::on_every_backend! {
 /// Descriptors are counted for the whole process: one test at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+/// Runs a test while no other runs. Its port must leave no descriptor behind.
+fn alone(test: impl FnOnce()) {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = descriptors();
+    test();
+    // A port that was dropped is gone when the kernel is done with it.
+    until("the port's own descriptors are closed", || descriptors() <= before);
+}
+
+/// Open descriptors of this process.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
 /// How the server and the process stand when nothing is going on.
@@ -54,7 +64,7 @@ struct Account {
 impl Account {
     fn of(server: &Server, kind: BackendKind) -> Self {
         Account {
-            descriptors: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
+            descriptors: descriptors(),
             operations: server.operations(),
             buffers: (kind == BackendKind::Readiness).then(|| server.buffers()),
         }
@@ -121,7 +131,10 @@ fn echo(stream: &mut TcpStream, seed: usize, size: usize) {
 
 /// Runs the misbehaviour beside clients that behave, and compares the accounts.
 fn misbehave(kind: BackendKind, deed: impl Fn(&Server)) {
-    let _alone = alone();
+    alone(|| misbehave_alone(kind, deed));
+}
+
+fn misbehave_alone(kind: BackendKind, deed: impl Fn(&Server)) {
     let server = Server::start(kind);
     // What is made once and kept is made now.
     let warm_up = Witnesses::start(&server);
@@ -311,89 +324,94 @@ mod tests {
     }
 
     pub(crate) fn a_handler_that_panics_is_counted_and_its_thread_lives_on(kind: BackendKind) {
-        const PACKETS: usize = 1_000;
-        let port: CompletionPort<usize> = port_on(kind).build().expect("the backend is there");
-        let (seen, handled) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let pool = WorkerPool::builder(&port)
-            .threads(1)
-            .on_panic({
-                let seen = Arc::clone(&seen);
-                move |payload| {
-                    assert_eq!(payload.downcast_ref::<usize>().map(|n| n % 2), Some(1));
-                    seen.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-            .start({
-                let handled = Arc::clone(&handled);
-                move |packet, _| {
-                    if packet.context % 2 == 1 {
-                        std::panic::resume_unwind(Box::new(packet.context));
+        alone(|| {
+            const PACKETS: usize = 1_000;
+            let port: CompletionPort<usize> = port_on(kind).build().expect("the backend is there");
+            let (seen, handled) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+            let pool = WorkerPool::builder(&port)
+                .threads(1)
+                .on_panic({
+                    let seen = Arc::clone(&seen);
+                    move |payload| {
+                        assert_eq!(payload.downcast_ref::<usize>().map(|n| n % 2), Some(1));
+                        seen.fetch_add(1, Ordering::Relaxed);
                     }
-                    handled.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-            .expect("one thread is to be had");
-        for number in 0..PACKETS {
-            port.post(0, 0, number).expect("there is room");
-        }
-        until("every packet was handled or panicked over", || {
-            handled.load(Ordering::Relaxed) + seen.load(Ordering::Relaxed) == PACKETS
+                })
+                .start({
+                    let handled = Arc::clone(&handled);
+                    move |packet, _| {
+                        if packet.context % 2 == 1 {
+                            std::panic::resume_unwind(Box::new(packet.context));
+                        }
+                        handled.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+                .expect("one thread is to be had");
+            for number in 0..PACKETS {
+                port.post(0, 0, number).expect("there is room");
+            }
+            until("every packet was handled or panicked over", || {
+                handled.load(Ordering::Relaxed) + seen.load(Ordering::Relaxed) == PACKETS
+            });
+            assert_eq!(pool.panics(), PACKETS as u64 / 2);
+            assert_eq!(handled.load(Ordering::Relaxed), PACKETS / 2);
+            pool.join();
         });
-        assert_eq!(pool.panics(), PACKETS as u64 / 2);
-        assert_eq!(handled.load(Ordering::Relaxed), PACKETS / 2);
-        pool.join();
     }
 
     pub(crate) fn a_stream_goes_on_after_its_handler_panicked(kind: BackendKind) {
-        let port: CompletionPort<()> = port_on(kind).build().expect("the backend is there");
-        let received = Arc::<Mutex<Vec<u8>>>::default();
-        let is_ended = Arc::<AtomicBool>::default();
-        let pool = WorkerPool::builder(&port)
-            .threads(2)
-            .on_panic(|_| {})
-            .start({
-                let (received, is_ended) = (Arc::clone(&received), Arc::clone(&is_ended));
-                move |packet, _| {
-                    if packet.result.expect("an orderly end") == 0 {
-                        is_ended.store(true, Ordering::Release);
-                        return;
+        alone(|| {
+            let port: CompletionPort<()> = port_on(kind).build().expect("the backend is there");
+            let received = Arc::<Mutex<Vec<u8>>>::default();
+            let is_ended = Arc::<AtomicBool>::default();
+            let pool = WorkerPool::builder(&port)
+                .threads(2)
+                .on_panic(|_| {})
+                .start({
+                    let (received, is_ended) = (Arc::clone(&received), Arc::clone(&is_ended));
+                    move |packet, _| {
+                        if packet.result.expect("an orderly end") == 0 {
+                            is_ended.store(true, Ordering::Release);
+                            return;
+                        }
+                        let bytes = packet.buffers.as_slice()[0].as_slice();
+                        received.lock().expect("no panic inside").extend_from_slice(bytes);
+                        std::panic::resume_unwind(Box::new("on purpose"));
                     }
-                    let bytes = packet.buffers.as_slice()[0].as_slice();
-                    received.lock().expect("no panic inside").extend_from_slice(bytes);
-                    std::panic::resume_unwind(Box::new("on purpose"));
-                }
-            })
-            .expect("two threads are to be had");
-        let (ours, mut theirs) = world::pair();
-        let handle = port.associate(ours, 1).expect("a new socket");
-        handle.receive_stream(()).expect("it is connected");
-        for byte in 0..200_u8 {
-            theirs.write_all(&[byte]).expect("it is connected");
-        }
-        drop(theirs);
-        until("the stream ended", || is_ended.load(Ordering::Acquire));
-        let received = received.lock().expect("no panic inside");
-        assert_eq!(*received, (0..200_u8).collect::<Vec<u8>>());
-        assert!(pool.panics() > 0);
-        drop(handle);
-        until("nothing is left", || port.stats().operations_live == 0);
+                })
+                .expect("two threads are to be had");
+            let (ours, mut theirs) = world::pair();
+            let handle = port.associate(ours, 1).expect("a new socket");
+            handle.receive_stream(()).expect("it is connected");
+            for byte in 0..200_u8 {
+                theirs.write_all(&[byte]).expect("it is connected");
+            }
+            drop(theirs);
+            until("the stream ended", || is_ended.load(Ordering::Acquire));
+            let received = received.lock().expect("no panic inside");
+            assert_eq!(*received, (0..200_u8).collect::<Vec<u8>>());
+            assert!(pool.panics() > 0);
+            drop(handle);
+            until("nothing is left", || port.stats().operations_live == 0);
+        });
     }
 
     pub(crate) fn panics_in_an_echo_server_cost_one_answer_each(kind: BackendKind) {
-        let _alone = alone();
-        let server = Server::start(kind);
-        let witnesses = Witnesses::start(&server);
-        for panics in 1..=50 {
-            let mut stream = server.connect();
-            stream.write_all(server::PANIC_PLEASE).expect("it is connected");
-            until("the handler panicked", || server.panics() == panics);
-            // The connection and its stream are as they were.
-            echo(&mut stream, 3, 2_000);
-        }
-        witnesses.finish();
-        until("all clients are gone", || server.connections() == 0);
-        let (pool, panics) = server.end();
-        assert_eq!(panics, 50);
-        until("every pooled buffer came back", || pool.live() == 0);
+        alone(|| {
+            let server = Server::start(kind);
+            let witnesses = Witnesses::start(&server);
+            for panics in 1..=50 {
+                let mut stream = server.connect();
+                stream.write_all(server::PANIC_PLEASE).expect("it is connected");
+                until("the handler panicked", || server.panics() == panics);
+                // The connection and its stream are as they were.
+                echo(&mut stream, 3, 2_000);
+            }
+            witnesses.finish();
+            until("all clients are gone", || server.connections() == 0);
+            let (pool, panics) = server.end();
+            assert_eq!(panics, 50);
+            until("every pooled buffer came back", || pool.live() == 0);
+        });
     }
 }

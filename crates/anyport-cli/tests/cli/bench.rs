@@ -59,9 +59,9 @@ fn bench_and_server_agree_on_frames() {
 fn stalled_handlers_keep_the_echo_right() {
     for kind in kinds() {
         for how in ["sleep", "spin"] {
-            let stall = ["--stall-every", "100", "--stall", "2ms", "--stall-kind", how];
+            let stall = ["--stall-every", "1000", "--stall", "20ms", "--stall-kind", how];
             let server = Server::start(&kind, &stall);
-            let (output, row) = bench(&server, &["--conns", "30", "--size", "4k"]);
+            let (output, row) = bench(&server, &["--conns", "64", "--size", "64"]);
             assert!(output.status.success(), "{kind:?} {how}: {}", text(&output.stderr));
             assert_eq!(row["wrong_bytes"], 0);
         }

@@ -29,8 +29,7 @@ impl PoolOptions {
     }
 
     /// The most memory that the pool holds, in bytes: buffers that are taken and buffers that
-    /// are free. Default 256 MiB. What the allocator needs for itself comes on top: with glibc a
-    /// page of 4 KiB for each buffer.
+    /// are free. Default 256 MiB. What the allocator needs for itself comes on top.
     ///
     /// A class larger than the bound is always refused; below 4 KiB the pool has no buffers.
     pub const fn bytes_max(mut self, bytes_max: usize) -> Self {

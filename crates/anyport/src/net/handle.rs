@@ -199,13 +199,14 @@ impl<T: Send + 'static> SocketHandle<T> {
             Shutdown::Write => (false, true),
             Shutdown::Both => (true, true),
         };
+        if self.core().descriptor().peer().is_none() {
+            return Err(Error::new(ErrorKind::NotConnected, "shut down"));
+        }
         if sending {
             // The receiving side is only marked: the system's own call would end a pending
             // receive with 0 bytes.
             let result = self.core().descriptor().shutdown(Shutdown::Write);
             result.map_err(|e| error_from_io(&e, "shut down"))?;
-        } else if self.core().descriptor().peer().is_none() {
-            return Err(Error::new(ErrorKind::NotConnected, "shut down"));
         }
         self.core().note_shutdown(receiving, sending);
         Ok(())

@@ -3,12 +3,13 @@
 
 use super::body::{Body, Completion};
 use super::core::Core;
-use super::name::{Operation, OperationKind};
+use super::name::{Operation, OperationKind, Side};
 use super::transmission::{self, Next};
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::sys::{Event, Outcome, Request, error_from_code};
 use std::net::Shutdown;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 impl Core {
@@ -25,10 +26,16 @@ impl Core {
                 return None;
             }
             OperationKind::Disconnect => {
-                let result = match handle.descriptor().shutdown(Shutdown::Write) {
-                    Ok(()) => Ok(0),
-                    Err(e) => Err(crate::sys::error_from_io(&e, "disconnect")),
+                let result = match handle.descriptor().peer() {
+                    None => Err(Error::new(ErrorKind::NotConnected, "disconnect")),
+                    Some(_) => match handle.descriptor().shutdown(Shutdown::Write) {
+                        Ok(()) => Ok(0),
+                        Err(e) => Err(crate::sys::error_from_io(&e, "disconnect")),
+                    },
                 };
+                if result.is_err() {
+                    handle.is_sending_shut_down.store(false, Ordering::Release);
+                }
                 return Some(self.conclude(serving, body, result));
             }
             OperationKind::TransmitFile => return self.transmit(serving, body),
@@ -38,7 +45,7 @@ impl Core {
             OperationKind::ReceivePooled => Request::ReceivePooled(handle.receive_class()),
             OperationKind::ReceiveReady => Request::Readable,
             OperationKind::Receive => match body.buffers.len() {
-                1 => Request::Receive(body.target()),
+                1 if !handle.descriptor().is_datagram() => Request::Receive(body.target()),
                 _ => Request::ReceiveMessage(body.set_message(None)),
             },
             OperationKind::ReceiveFrom => Request::ReceiveMessage(body.set_message(None)),
@@ -103,7 +110,7 @@ impl Core {
                 }
                 let handle = Arc::clone(body.handle.as_ref()?);
                 let wait = match body.kind.side() {
-                    super::name::Side::Sending => Request::Writable,
+                    Side::Sending => Request::Writable,
                     _ => Request::Readable,
                 };
                 self.issue(serving, &mut body, &handle, wait);
@@ -111,9 +118,15 @@ impl Core {
             }
             Outcome::Failed(code) => self.failed(serving, body, code),
             Outcome::Accepted(socket) => Some(self.accepted(serving, body, socket, event.more)),
+            Outcome::PooledTruncated(buffer) => {
+                let error = Error::new(ErrorKind::Truncated, body.kind.action());
+                let error = error.with_transferred(buffer.len());
+                body.buffers = Buffers::from(buffer);
+                Some(self.conclude(serving, body, Err(error)))
+            }
             Outcome::Pooled(buffer) => {
                 let length = buffer.len();
-                if length == 0 {
+                if length == 0 && !body.is_of_datagrams() {
                     drop(buffer);
                     let result = self.end_of_stream(&body);
                     return Some(self.conclude(serving, body, result));
@@ -146,14 +159,15 @@ impl Core {
                 self.transmit(serving, body)
             }
             OperationKind::ReceiveReady => {
-                let code = body.handle.as_ref().and_then(|h| h.descriptor().take_error());
-                let result = match (body.ending, code) {
-                    // See `end_of_stream`.
-                    (Some(ErrorKind::Aborted), _) => {
-                        Err(Error::new(ErrorKind::Aborted, body.kind.action()))
-                    }
-                    (_, Some(code)) => Err(error_from_code(code, body.kind.action())),
-                    (_, None) => Ok(0),
+                let handle = Arc::clone(body.handle.as_ref()?);
+                let result = match handle.descriptor().peek() {
+                    Ok(0) => self.end_of_stream(&body),
+                    Ok(_) => Ok(0),
+                    Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => match body.ending {
+                        Some(kind) => Err(Error::new(kind, body.kind.action())),
+                        None => return self.first_attempt(serving, body),
+                    },
+                    Err(e) => Err(crate::sys::error_from_io(&e, body.kind.action())),
                 };
                 Some(self.conclude(serving, body, result))
             }
@@ -165,7 +179,13 @@ impl Core {
                 };
                 Some(self.conclude(serving, body, result))
             }
-            _ if is_wait_over => self.first_attempt(serving, body),
+            _ if is_wait_over => match body.ending {
+                Some(kind) => {
+                    let error = Error::new(kind, body.kind.action()).with_transferred(body.done);
+                    Some(self.conclude(serving, body, Err(error)))
+                }
+                None => self.first_attempt(serving, body),
+            },
             OperationKind::Send | OperationKind::WriteAt => {
                 body.done += bytes;
                 let (done, total) = (body.done, body.buffers.total_len());
@@ -249,18 +269,25 @@ impl Core {
             {
                 return self.first_attempt(serving, body);
             }
-            (OperationKind::Connect, _) if crate::sys::is_connect_in_progress(code) => {
+            (OperationKind::Connect, _)
+                if crate::sys::is_connect_in_progress(code) && body.ending.is_none() =>
+            {
                 self.issue(serving, &mut body, &handle, Request::Writable);
                 return None;
             }
             _ => {}
         }
-        let is_shut_down = handle.is_sending_shut_down.load(std::sync::atomic::Ordering::Acquire);
+        let is_shut_down = handle.is_sending_shut_down.load(Ordering::Acquire);
         let done = body.transmitting.as_ref().map_or(body.done, |t| t.total);
         let error = match (body.kind.side(), error.kind()) {
+            // A connect that was cancelled while it was in progress.
+            (_, _) if crate::sys::is_connect_in_progress(code) && body.ending.is_some() => {
+                let kind = body.ending.unwrap_or(ErrorKind::Cancelled);
+                Error::from_code(kind, code, body.kind.action())
+            }
             // A write after this side's own shutdown is not the peer's doing.
-            (super::name::Side::Sending, ErrorKind::Reset)
-                if is_shut_down && !handle.is_reset.load(std::sync::atomic::Ordering::Acquire) =>
+            (Side::Sending, ErrorKind::Reset)
+                if is_shut_down && !handle.is_reset.load(Ordering::Acquire) =>
             {
                 Error::from_code(ErrorKind::ShutDown, code, body.kind.action())
             }
@@ -302,19 +329,20 @@ impl Core {
             is_held: false,
             peer,
             accepted: Some(socket),
+            next: None,
         };
         body.done += 1;
         if !more {
             match body.ending {
                 None => {
                     if let Some(last) = self.first_attempt(serving, body) {
-                        self.push_ready(last);
+                        self.push_ready(serving, last);
                     }
                 }
                 Some(kind) => {
                     let error = Error::new(kind, body.kind.action());
                     let last = self.conclude(serving, body, Err(error));
-                    self.push_ready(last);
+                    self.push_ready(serving, last);
                 }
             }
         }

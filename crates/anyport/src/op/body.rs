@@ -77,6 +77,11 @@ impl Body {
         }
     }
 
+    /// The handle receives datagrams: 0 bytes are a datagram there, and no end.
+    pub(super) fn is_of_datagrams(&self) -> bool {
+        self.handle.as_ref().is_some_and(|h| h.descriptor().is_datagram())
+    }
+
     pub(super) fn token(&self) -> Token {
         Token::new(self.index, self.generation)
     }
@@ -149,6 +154,10 @@ impl Body {
         let operation = Operation(self.token());
         let handle = self.handle.take();
         let mut buffers = self.buffers.take();
+        if let Some(stream) = self.stream.as_mut() {
+            // What arrived after the end belongs to nobody; the next stream here starts anew.
+            stream.waiting.clear();
+        }
         if let Some(transmitting) = self.transmitting.take() {
             buffers = transmitting.into_buffers();
         }
@@ -165,6 +174,7 @@ impl Body {
             is_held: false,
             peer: None,
             accepted: None,
+            next: None,
         };
         (completion, handle)
     }
@@ -186,4 +196,7 @@ pub(crate) struct Completion {
     pub(crate) is_held: bool,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) accepted: Option<socket2::Socket>,
+    /// The operation that is now first in line, and is to begin after this completion has found
+    /// its place, so that packets of one handle keep their order: see `Core::begin_next`.
+    pub(crate) next: Option<u32>,
 }

@@ -158,8 +158,25 @@ impl Core {
         self.table.release(index);
     }
 
+    /// Starts the operation that waited for this one.
+    pub(crate) fn begin_next(&self, serving: usize, completion: &mut Completion) {
+        if let Some(next) = completion.next.take() {
+            self.begin(serving, next);
+        }
+    }
+
     /// Queues a completion for whichever thread comes next, and calls one.
-    pub(crate) fn push_ready(&self, completion: Completion) {
+    pub(crate) fn push_ready(&self, serving: usize, mut completion: Completion) {
+        let next = completion.next.take();
+        self.queue_ready(completion);
+        if let Some(next) = next {
+            self.begin(serving, next);
+        }
+    }
+
+    /// As `push_ready`, for a completion that nobody waits behind.
+    pub(super) fn queue_ready(&self, completion: Completion) {
+        debug_assert!(completion.next.is_none());
         {
             let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
             ready.push_back(completion);
@@ -177,15 +194,15 @@ impl Core {
         self.advance(serving, body, event)
     }
 
-    /// Ends the operation and lets the next in line start.
+    /// Ends the operation. The next in line begins when its completion has found its place.
     pub(super) fn conclude(
         &self,
-        serving: usize,
+        _serving: usize,
         mut body: MutexGuard<'_, Body>,
         result: Result<usize, Error>,
     ) -> Completion {
         let (index, side) = (body.index, body.kind.side());
-        let (completion, handle) = body.finish(result);
+        let (mut completion, handle) = body.finish(result);
         drop(body);
         if let Some(handle) = handle {
             if let Err(error) = &completion.result
@@ -193,10 +210,7 @@ impl Core {
             {
                 handle.is_reset.store(true, Ordering::Release);
             }
-            let next = self.unlink(&mut handle.state(), side, index);
-            if let Some(next) = next {
-                self.begin(serving, next);
-            }
+            completion.next = self.unlink(&mut handle.state(), side, index);
         }
         completion
     }
@@ -228,7 +242,7 @@ impl Core {
     pub(super) fn begin_locked(&self, serving: usize, mut body: MutexGuard<'_, Body>) {
         body.phase = Phase::AtWork;
         if let Some(completion) = self.first_attempt(serving, body) {
-            self.push_ready(completion);
+            self.push_ready(serving, completion);
         }
     }
 
@@ -270,7 +284,7 @@ impl Core {
             }
             body.phase = Phase::AtWork;
             if let Some(completion) = self.first_attempt(serving, body) {
-                self.push_ready(completion);
+                self.push_ready(serving, completion);
             }
         }
     }

@@ -111,7 +111,8 @@ impl Core {
             Phase::AtWork if is_stream => match body.stream.as_mut() {
                 Some(stream) if !stream.is_armed => {
                     let is_quiet = !stream.is_held && stream.waiting.is_empty();
-                    if !is_quiet {
+                    let ends_anyway = matches!(stream.waiting.back(), Some(Outcome::Interrupted));
+                    if !is_quiet && !ends_anyway {
                         // After what has arrived, in order.
                         stream.waiting.push_back(Outcome::Interrupted);
                     }
@@ -136,7 +137,7 @@ impl Core {
         drop(handle);
         let next = self.unlink(state, side, index);
 
-        self.push_ready(completion);
+        self.queue_ready(completion);
         Asked::Yes { next }
     }
 

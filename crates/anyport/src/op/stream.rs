@@ -8,7 +8,7 @@
 use super::body::{Body, Completion, Phase};
 use super::core::Core;
 use super::name::Operation;
-use crate::buf::Buffers;
+use crate::buf::{Buffers, PooledBuffer};
 use crate::error::{Error, ErrorKind};
 use crate::sys::{Event, Outcome, Request, Token, error_from_code};
 use std::collections::VecDeque;
@@ -23,12 +23,14 @@ pub(super) struct StreamState {
     pub(super) is_armed: bool,
     /// The backlog was reached, and the request was asked to end.
     pub(super) is_pausing: bool,
+    /// The handler does not keep up: one receive at a time, so that no more arrives than it takes.
+    pub(super) is_careful: bool,
     pub(super) waiting: VecDeque<Outcome>,
 }
 
 impl StreamState {
     pub(super) fn reset(&mut self) {
-        debug_assert!(self.waiting.is_empty());
+        self.waiting.clear();
         *self = StreamState { waiting: std::mem::take(&mut self.waiting), ..Default::default() };
     }
 }
@@ -44,12 +46,14 @@ impl Core {
         let stream = body.stream.as_mut()?;
         stream.is_armed = event.more;
         if !stream.is_held && stream.waiting.is_empty() {
+            stream.is_careful = false;
             return self.deliver(serving, body, event.outcome);
         }
         stream.waiting.push_back(event.outcome);
         let is_full = stream.waiting.len() >= self.options.stream_backlog_max;
         if is_full && stream.is_armed && !stream.is_pausing {
             stream.is_pausing = true;
+            stream.is_careful = true;
             self.cancel_request(&body);
         }
         None
@@ -67,6 +71,12 @@ impl Core {
         stream.is_held = false;
         if stream.waiting.is_empty() {
             if !stream.is_armed && body.phase == Phase::AtWork {
+                if let Some(kind) = body.ending {
+                    let error = Error::new(kind, body.kind.action());
+                    let last = self.conclude(serving, body, Err(error));
+                    self.push_ready(serving, last);
+                    return;
+                }
                 self.arm(serving, &mut body);
             }
             return;
@@ -79,7 +89,7 @@ impl Core {
             };
             let before = body.generation;
             if let Some(completion) = self.deliver(serving, body, outcome) {
-                self.push_ready(completion);
+                self.push_ready(serving, completion);
                 return;
             }
             body = self.table.lock(token.index());
@@ -94,11 +104,18 @@ impl Core {
         let Some(handle) = body.handle.clone() else {
             return;
         };
+        let mut is_careful = false;
         if let Some(stream) = body.stream.as_mut() {
             stream.is_armed = true;
             stream.is_pausing = false;
+            is_careful = stream.is_careful;
         }
-        self.issue(serving, body, &handle, Request::ReceiveStream(handle.receive_class()));
+        let class = handle.receive_class();
+        let request = match is_careful {
+            true => Request::ReceivePooled(class),
+            false => Request::ReceiveStream(class),
+        };
+        self.issue(serving, body, &handle, request);
     }
 
     /// One outcome becomes the next packet, or the end, or nothing.
@@ -109,27 +126,21 @@ impl Core {
         outcome: Outcome,
     ) -> Option<Completion> {
         match outcome {
-            Outcome::Pooled(buffer) if !buffer.is_empty() => {
-                if let Some(stream) = body.stream.as_mut() {
-                    stream.is_held = true;
-                }
+            Outcome::PooledTruncated(buffer) => {
+                let error = Error::new(ErrorKind::Truncated, body.kind.action());
+                let error = error.with_transferred(buffer.len());
+                Some(self.hand_out(&mut body, buffer, Err(error)))
+            }
+            Outcome::Pooled(buffer) if !buffer.is_empty() || body.is_of_datagrams() => {
                 let length = buffer.len();
-                body.done += length;
-                Some(Completion {
-                    index: body.index,
-                    operation: Operation(body.token()),
-                    key: body.handle.as_ref().map_or(0, |h| h.key()),
-                    kind: body.kind,
-                    result: Ok(length),
-                    buffers: Buffers::from(buffer),
-                    more: true,
-                    is_held: true,
-                    peer: None,
-                    accepted: None,
-                })
+                Some(self.hand_out(&mut body, buffer, Ok(length)))
             }
             Outcome::Bytes(_) if matches!(body.request, Request::Readable) => {
                 // The wait that a non-blocking socket made necessary is over.
+                if let Some(kind) = body.ending {
+                    let error = Error::new(kind, body.kind.action());
+                    return Some(self.conclude(serving, body, Err(error)));
+                }
                 self.arm(serving, &mut body);
                 None
             }
@@ -150,6 +161,11 @@ impl Core {
                     None
                 }
             },
+            Outcome::WouldBlock if body.ending.is_some() => {
+                let kind = body.ending.unwrap_or(ErrorKind::Cancelled);
+                let error = Error::new(kind, body.kind.action());
+                Some(self.conclude(serving, body, Err(error)))
+            }
             Outcome::WouldBlock => {
                 let handle = Arc::clone(body.handle.as_ref()?);
                 if let Some(stream) = body.stream.as_mut() {
@@ -171,6 +187,32 @@ impl Core {
                 Some(self.conclude(serving, body, Err(error)))
             }
             Outcome::Accepted(_) => None,
+        }
+    }
+
+    /// A packet of a stream that goes on; nothing more is handed out until it is released.
+    fn hand_out(
+        &self,
+        body: &mut Body,
+        buffer: PooledBuffer,
+        result: Result<usize, Error>,
+    ) -> Completion {
+        if let Some(stream) = body.stream.as_mut() {
+            stream.is_held = true;
+        }
+        body.done += buffer.len();
+        Completion {
+            index: body.index,
+            operation: Operation(body.token()),
+            key: body.handle.as_ref().map_or(0, |h| h.key()),
+            kind: body.kind,
+            result,
+            buffers: Buffers::from(buffer),
+            more: true,
+            is_held: true,
+            peer: None,
+            accepted: None,
+            next: None,
         }
     }
 

@@ -142,6 +142,7 @@ fn step(
                 let left = t.spec.length.map_or(u64::MAX, |length| length - t.read);
                 if left == 0 {
                     t.piece = None;
+                    t.sent = 0;
                     t.step = Step::Tail;
                     continue;
                 }

@@ -23,6 +23,9 @@ const TICK_SLOW: Duration = Duration::from_millis(16);
 /// Looks without a change before the clerk slows down.
 const STEADY_LOOKS: u32 = 8;
 
+/// Events of a lane whose thread is at work that are worth the wake-up of another.
+const HELP_BACKLOG: usize = 16;
+
 /// A thread is blocked when it used less than this part of the time it was watched.
 const BLOCKED_CPU_SHARE: u32 = 8;
 
@@ -77,7 +80,7 @@ impl Clerk {
         let core = self.crew.core();
         let lane = core.backend().clerk_lane();
         while let Some(completion) = core.next_completion(lane, lane) {
-            core.push_ready(completion);
+            core.push_ready(lane, completion);
         }
     }
 
@@ -124,6 +127,7 @@ impl Clerk {
                     let look = self.look(seat, member);
                     has_changed |= look == Look::Moves;
                     if look == Look::Moves {
+                        wants_help |= backend.backlog(seat) >= HELP_BACKLOG;
                         continue;
                     }
                     // Answers that it has prepared must not wait until its handler returns.

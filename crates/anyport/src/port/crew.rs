@@ -81,14 +81,12 @@ impl Crew {
         loop {
             let taken = self.seats().take(member);
             match taken {
-                Taken::Seat { seat, evicted } => {
-                    if evicted.is_some() {
-                        // If it sleeps on the lane: it shall notice, and park.
-                        self.core.backend().wake(seat);
+                Taken::Seat(seat) => return Some(seat),
+                Taken::Parked { own } => {
+                    if let Some(own) = own {
+                        // If the stand-in sleeps on the lane: it shall notice.
+                        self.core.backend().wake(own);
                     }
-                    return Some(seat);
-                }
-                Taken::Parked => {
                     let is_late = deadline.is_some_and(|d| Instant::now() >= d);
                     if !is_late && !give_up() {
                         member.park(deadline);
@@ -104,6 +102,14 @@ impl Crew {
                     }
                 }
             }
+        }
+    }
+
+    /// A stand-in's owner has come back: it has its seat, and this member none.
+    pub(super) fn hand_back(&self, member: &Arc<Member>) {
+        let owner = self.seats().hand_back(member);
+        if let Some(owner) = owner {
+            owner.unpark();
         }
     }
 

@@ -6,8 +6,8 @@ use super::crew::Crew;
 use crate::op::Core;
 use crate::sys::{ThreadClock, Token};
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 /// No seat.
@@ -32,6 +32,8 @@ pub(crate) struct Member {
     /// The seat it acts in, or `NO_SEAT`. Written under the lock of the seats.
     pub(super) seat: AtomicU32,
     activity: AtomicU8,
+    /// It stands in for an owner that has come back.
+    pub(super) is_wanted_back: AtomicBool,
     /// Moves with every call of `get`: a thread whose beat stands still is inside a handler.
     pub(super) beat: AtomicU64,
     pub(super) packets: AtomicU64,
@@ -47,6 +49,7 @@ impl Member {
             clock: ThreadClock::current(),
             seat: AtomicU32::new(NO_SEAT),
             activity: AtomicU8::new(Activity::Waiting as u8),
+            is_wanted_back: AtomicBool::new(false),
             beat: AtomicU64::new(0),
             packets: AtomicU64::new(0),
             stolen: AtomicU64::new(0),
@@ -114,8 +117,9 @@ impl Member {
 
 /// The calling thread's place in a port's crew. When the thread ends its place is free.
 pub(super) struct Membership {
-    pub(super) crew: Arc<Crew>,
-    pub(super) core: Arc<Core>,
+    /// Weak: a thread that once waited on a port must not keep its rings alive.
+    crew: Weak<Crew>,
+    core: Weak<Core>,
     pub(super) member: Arc<Member>,
     /// Streams whose last packet this thread has taken.
     pub(super) held: Vec<Token>,
@@ -131,19 +135,23 @@ impl Membership {
     pub(super) fn take(crew: &Arc<Crew>, core: &Arc<Core>) -> Membership {
         let current = MEMBERSHIP.try_with(|m| m.borrow_mut().take()).unwrap_or_default();
         match current {
-            Some(membership) if Arc::ptr_eq(&membership.crew, crew) => membership,
+            Some(membership) if membership.is_of(crew) => membership,
             other => {
                 drop(other);
                 Membership {
                     member: crew.enlist(),
-                    crew: Arc::clone(crew),
-                    core: Arc::clone(core),
+                    crew: Arc::downgrade(crew),
+                    core: Arc::downgrade(core),
                     held: Vec::new(),
                     unflushed: 0,
                     posted_first: false,
                 }
             }
         }
+    }
+
+    fn is_of(&self, crew: &Arc<Crew>) -> bool {
+        std::ptr::eq(self.crew.as_ptr(), Arc::as_ptr(crew))
     }
 
     /// Puts the membership into the thread's keeping.
@@ -161,7 +169,7 @@ impl Membership {
             .try_with(|m| {
                 let membership = m.try_borrow().ok()?;
                 let membership = membership.as_ref()?;
-                Arc::ptr_eq(&membership.crew, crew).then(|| membership.member.seat())?
+                membership.is_of(crew).then(|| membership.member.seat())?
             })
             .ok()
             .flatten()
@@ -174,7 +182,7 @@ impl Membership {
             .try_with(|m| {
                 let membership = m.try_borrow().ok()?;
                 let membership = membership.as_ref()?;
-                Arc::ptr_eq(&membership.crew, crew).then(|| Arc::clone(&membership.member))
+                membership.is_of(crew).then(|| Arc::clone(&membership.member))
             })
             .ok()
             .flatten()
@@ -183,11 +191,15 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let lane = self.core.backend().clerk_lane();
-        for token in self.held.drain(..) {
-            self.core.release_stream(lane, token);
+        if let Some(core) = self.core.upgrade() {
+            let lane = core.backend().clerk_lane();
+            for token in self.held.drain(..) {
+                core.release_stream(lane, token);
+            }
         }
-        self.crew.discharge(&self.member);
+        if let Some(crew) = self.crew.upgrade() {
+            crew.discharge(&self.member);
+        }
     }
 }
 

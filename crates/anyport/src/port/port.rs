@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 /// not wait for a long queue behind it.
 const UNFLUSHED_MAX: u32 = 64;
 
+/// Events of a lane, waiting behind the packet that was just taken, that are worth the wake-up of
+/// another thread.
+const HELP_BACKLOG: usize = 16;
+
 /// An I/O completion port: operations are started on handles that are associated with it, and any
 /// thread takes any completed packet, with no more threads running than the concurrency value.
 ///
@@ -287,6 +291,9 @@ impl<T: Send + 'static> PortInner<T> {
         self.release_held(membership);
         let is_stopped = || stop.is_some_and(|s| s.load(Ordering::Acquire));
         loop {
+            if member.is_wanted_back.load(Ordering::Acquire) {
+                self.crew.hand_back(&member);
+            }
             let seat = match member.seat() {
                 Some(seat) => seat,
                 None => {
@@ -312,6 +319,7 @@ impl<T: Send + 'static> PortInner<T> {
                 if membership.unflushed >= UNFLUSHED_MAX {
                     membership.unflushed = 0;
                     self.core.backend().flush(seat);
+                    self.call_for_help(seat);
                 }
                 self.crew.begin_running(&member);
                 return Ok(count);
@@ -346,6 +354,14 @@ impl<T: Send + 'static> PortInner<T> {
         }
     }
 
+    /// Wakes a sleeping thread when there is more here than this one will do soon. A wake-up costs
+    /// as much as a few packets, so it is not done for a few.
+    fn call_for_help(&self, seat: usize) {
+        if self.crew.idle.len_hint() > 0 && self.core.backend().backlog(seat) >= HELP_BACKLOG {
+            self.crew.wake_one();
+        }
+    }
+
     /// Waits on the lane until there may be something to do.
     fn sleep(
         &self,
@@ -365,7 +381,7 @@ impl<T: Send + 'static> PortInner<T> {
             || backend.has_events(seat)
             || self.core.is_closed()
             || is_stopped()
-            || member.seat() != Some(seat);
+            || member.is_wanted_back.load(Ordering::SeqCst);
         if !has_work {
             backend.wait(seat, remaining);
         }
@@ -442,6 +458,8 @@ impl<T: Send + 'static> PortInner<T> {
                 .next_ready(seat)
                 .or_else(|| self.core.next_completion(seat, seat))
                 .or_else(|| self.steal(membership, seat))?;
+            let mut completion = completion;
+            self.core.begin_next(seat, &mut completion);
             if let Some(packet) = self.packet_of(membership, completion) {
                 return Some(packet);
             }

@@ -25,13 +25,12 @@ pub(super) struct Seats {
 
 /// How taking a seat went.
 pub(super) enum Taken {
-    Seat {
-        seat: usize,
-        /// Whoever acted there and has to leave.
-        evicted: Option<Arc<Member>>,
-    },
+    Seat(usize),
     /// All seats are taken; the member is parked.
-    Parked,
+    Parked {
+        /// The member's own seat, whose actor was told to give it back.
+        own: Option<usize>,
+    },
 }
 
 impl Seats {
@@ -75,27 +74,43 @@ impl Seats {
     /// Seats the member, or parks it.
     pub(super) fn take(&mut self, member: &Arc<Member>) -> Taken {
         if let Some(seat) = member.seat() {
-            return Taken::Seat { seat, evicted: None };
+            return Taken::Seat(seat);
         }
         self.unpark(member);
         let is_own = |s: &Seat| s.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member));
         let own = self.seats.iter().position(is_own);
+        let own_free = own.filter(|&seat| self.seats[seat].actor.is_none());
         let unowned = || self.seats.iter().position(|s| s.actor.is_none() && s.owner.is_none());
         let free = || self.seats.iter().position(|s| s.actor.is_none());
-        match own.or_else(unowned).or_else(free) {
+        match own_free.or_else(unowned).or_else(free) {
             Some(seat) => {
-                let evicted = self.seats[seat].actor.take();
-                if let Some(evicted) = &evicted {
-                    evicted.seat.store(NO_SEAT, Ordering::Release);
-                }
                 self.sit(seat, member);
-                Taken::Seat { seat, evicted }
+                Taken::Seat(seat)
             }
             None => {
+                // A stand-in finishes its packet first: no more run than the value allows, and
+                // never two on one lane.
+                if let Some(actor) = own.and_then(|seat| self.seats[seat].actor.as_ref()) {
+                    actor.is_wanted_back.store(true, Ordering::SeqCst);
+                }
                 self.parked.push(Arc::clone(member));
-                Taken::Parked
+                Taken::Parked { own }
             }
         }
+    }
+
+    /// A stand-in gives the seat back to its owner, if the owner waits for it.
+    pub(super) fn hand_back(&mut self, member: &Arc<Member>) -> Option<Arc<Member>> {
+        member.is_wanted_back.store(false, Ordering::SeqCst);
+        let seat = member.seat()?;
+        let owner = Arc::clone(self.seats[seat].owner.as_ref()?);
+        if Arc::ptr_eq(&owner, member) || !self.parked.iter().any(|m| Arc::ptr_eq(m, &owner)) {
+            return None;
+        }
+        self.unpark(&owner);
+        member.seat.store(NO_SEAT, Ordering::Release);
+        self.sit(seat, &owner);
+        Some(owner)
     }
 
     /// The member leaves its seat, keeping it as its own; the thread parked last takes it.
@@ -146,8 +161,8 @@ mod tests {
 
     fn seat(taken: Taken) -> Option<usize> {
         match taken {
-            Taken::Seat { seat, .. } => Some(seat),
-            Taken::Parked => None,
+            Taken::Seat(seat) => Some(seat),
+            Taken::Parked { .. } => None,
         }
     }
 
@@ -164,19 +179,22 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_returns_has_its_seat_back_and_the_stand_in_leaves() {
+    fn an_owner_that_returns_has_its_seat_back_when_the_stand_in_is_done() {
         let mut seats = Seats::new(1);
         let (a, b) = (seats.enlist(), seats.enlist());
         seats.take(&a);
         seats.take(&b);
         seats.leave(&a);
         assert_eq!(b.seat(), Some(0));
-        let Taken::Seat { seat: 0, evicted: Some(evicted) } = seats.take(&a) else {
-            panic!("the owner has its seat")
+        let Taken::Parked { own: Some(0) } = seats.take(&a) else {
+            panic!("the stand-in is not done")
         };
-        assert!(Arc::ptr_eq(&evicted, &b));
-        assert_eq!(b.seat(), None);
+        assert!(b.is_wanted_back.load(Ordering::SeqCst));
+        let owner = seats.hand_back(&b).expect("the owner waits");
+        assert!(Arc::ptr_eq(&owner, &a));
+        assert_eq!((a.seat(), b.seat()), (Some(0), None));
         assert_eq!(seat(seats.take(&b)), None);
+        assert!(seats.hand_back(&a).is_none());
     }
 
     #[test]

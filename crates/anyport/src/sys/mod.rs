@@ -135,6 +135,8 @@ pub(crate) enum Outcome {
     Bytes(usize),
     /// Bytes arrived in a pooled buffer; empty at the end of the stream.
     Pooled(PooledBuffer),
+    /// A datagram arrived that was larger than the pooled buffer.
+    PooledTruncated(PooledBuffer),
     /// A connection was accepted.
     Accepted(socket2::Socket),
     /// Nothing could be done without waiting.
@@ -239,9 +241,14 @@ impl Backend {
         dispatch!(self, b => b.next_event(lane))
     }
 
+    /// How many events `next_event` would probably find. Makes no system call.
+    pub(crate) fn backlog(&self, lane: usize) -> usize {
+        dispatch!(self, b => b.backlog(lane))
+    }
+
     /// True when `next_event` would probably find something. Makes no system call.
     pub(crate) fn has_events(&self, lane: usize) -> bool {
-        dispatch!(self, b => b.has_events(lane))
+        self.backlog(lane) > 0
     }
 
     /// Hands to the kernel what was issued on this lane, without waiting.

@@ -98,8 +98,8 @@ pub fn s28_pending_accepts_complete_once_each(kind: BackendKind) {
     }
     assert_nothing_comes("nobody connects", &port);
     let clients: Vec<_> = (0..COUNT).map(|_| connect(address)).collect();
-    for (context, client) in clients.into_iter().enumerate() {
-        let packet = get(&port);
+    let packets = get_all(&port, COUNT);
+    for (context, (packet, client)) in packets.into_iter().zip(clients).enumerate() {
         assert_eq!(packet.context, context, "in the order of the starts");
         assert_serves(&port, packet, client);
     }

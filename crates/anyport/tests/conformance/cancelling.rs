@@ -75,9 +75,8 @@ pub fn s35_a_cancelled_operation_comes_once_as_cancelled(kind: BackendKind) {
 pub fn s35_operations_that_wait_in_line_are_cancelled(kind: BackendKind) {
     let port = port(kind);
     let (handle, mut peer) = connection(&port, 35);
-    let receives: Vec<_> = (0..4)
-        .map(|context| handle.receive(room(10), context).expect("started"))
-        .collect();
+    let receives: Vec<_> =
+        (0..4).map(|context| handle.receive(room(10), context).expect("started")).collect();
     // In the middle, then the one at work: the others keep their places.
     for context in [2, 0] {
         handle.cancel(receives[context]).expect("under way");
@@ -264,7 +263,7 @@ pub fn s35_a_send_to_a_full_peer_is_cancelled(kind: BackendKind) {
         let handle = associated(&port, near, 35);
         let operation = handle.send(buffers(), 1).expect("started");
         assert_nothing_comes("the peer does not read", &port);
-        wait_for_full(&duplicate);
+        wait_for_full(&port, &duplicate);
         handle.cancel(operation).expect("under way");
         let packet = get(&port);
         let error = assert_is_cancelled("send", &packet);

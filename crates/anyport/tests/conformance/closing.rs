@@ -34,7 +34,11 @@ pub fn s37_closing_aborts_what_is_pending_once_each(kind: BackendKind) {
         if is_under_way {
             assert_nothing_comes("no data", &port);
         }
-        if is_under_way { handle.close() } else { drop(handle) }
+        if is_under_way {
+            handle.close()
+        } else {
+            drop(handle)
+        }
         let packets = get_all(&port, operations.len());
         for packet in &packets {
             let error = error_of("closed", packet);
@@ -97,7 +101,7 @@ pub fn s37_closing_aborts_sends_that_wait(kind: BackendKind) {
     }
     handle.disconnect(COUNT).expect("started");
     assert_nothing_comes("the peer does not read", &port);
-    wait_for_full(&duplicate);
+    wait_for_full(&port, &duplicate);
     drop(duplicate);
     handle.close();
     let mut packets = get_all(&port, COUNT + 1);

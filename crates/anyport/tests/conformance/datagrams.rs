@@ -3,7 +3,7 @@
 use crate::peers::{assert_nothing_comes, assert_pattern, pattern};
 use crate::starts::{error_of, failure_of, room};
 use crate::world::{DEADLINE, any_local, assert_nothing_is_left, bytes_of, get, get_all, port};
-use anyport::buf::Buffer;
+use anyport::buf::{Buffer, SizeClass};
 use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
@@ -179,6 +179,34 @@ pub fn s27_pooled_receives_give_one_datagram_each(kind: BackendKind) {
     }
     handle.cancel(stream).expect("under way");
     assert_eq!(error_of("stream", &get(&port)).kind(), ErrorKind::Cancelled);
+    assert_nothing_is_left(&port);
+}
+
+pub fn s27_too_small_a_pooled_buffer_says_so_too(kind: BackendKind) {
+    let port = port(kind);
+    let (handle, far) = connected_sockets(&port);
+    handle.set_receive_class(SizeClass::Small4K);
+    for is_waiting in [true, false] {
+        for length in [4095, 4096, 4097, 9000, 1] {
+            if is_waiting {
+                handle.receive_pooled(length).expect("started");
+            }
+            far.send(&pattern(27, length)).expect("sent");
+            if !is_waiting {
+                handle.receive_pooled(length).expect("started");
+            }
+            let packet = get(&port);
+            let bytes = bytes_of(&packet);
+            assert_eq!((packet.context, bytes.len()), (length, length.min(4096)));
+            assert_pattern(27, 0, &bytes);
+            if length > 4096 {
+                let error = error_of("cut off", &packet);
+                assert_eq!((error.kind(), error.transferred()), (ErrorKind::Truncated, 4096));
+            } else {
+                assert_eq!(packet.result, Ok(length));
+            }
+        }
+    }
     assert_nothing_is_left(&port);
 }
 

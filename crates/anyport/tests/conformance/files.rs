@@ -2,9 +2,7 @@
 
 use crate::peers::{assert_pattern, pattern};
 use crate::starts::{error_of, room};
-use crate::world::{
-    TemporaryPath, assert_nothing_is_left, bytes_of, get, get_all, port,
-};
+use crate::world::{TemporaryPath, assert_nothing_is_left, bytes_of, get, get_all, port};
 use anyport::buf::Buffer;
 use anyport::fs::{FileHandle, OpenOptions};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
@@ -83,11 +81,8 @@ pub fn s41_scatter_reads_fill_in_order(kind: BackendKind) {
     const LENGTH: usize = 100_000;
     let port = port(kind);
     let (file, _path) = file_to_read(&port, LENGTH);
-    let cases: [(usize, [usize; 4]); 3] = [
-        (0, [10, 0, 70_000, 1000]),
-        (LENGTH - 1010, [10, 0, 1000, 0]),
-        (LENGTH - 3, [3, 0, 0, 0]),
-    ];
+    let cases: [(usize, [usize; 4]); 3] =
+        [(0, [10, 0, 70_000, 1000]), (LENGTH - 1010, [10, 0, 1000, 0]), (LENGTH - 3, [3, 0, 0, 0])];
     for (offset, expected) in cases {
         let rooms = [10, 0, 70_000, 1000].map(|bytes| Buffer::from(room(bytes)));
         file.read_at(rooms, offset as u64, 1).expect("started");

@@ -131,10 +131,9 @@ pub fn s47_a_buffer_given_back_wakes_a_sleeping_thread_for_a_receive_that_waits(
 
 pub fn s47_a_stream_whose_handler_is_slow_holds_few_buffers(kind: BackendKind) {
     const TOTAL: usize = 48 << 20;
-    const BACKLOG: usize = 4;
     let port = builder(kind)
         .concurrency(2)
-        .stream_backlog_max(BACKLOG)
+        .stream_backlog_max(4)
         .pool(PoolOptions::new().bytes_max(16 << 20))
         .receive_class(SizeClass::Medium16K)
         .build()
@@ -167,8 +166,9 @@ pub fn s47_a_stream_whose_handler_is_slow_holds_few_buffers(kind: BackendKind) {
     let (mut before, mut still) = (0, 0);
     while still < 200 {
         let live = port.pool().live();
-        // One in the handler's hands, the backlog, and what was under way when it was full.
-        assert!(live <= 4 * BACKLOG + 64, "{live} buffers for one connection");
+        // One in the handler's hands, the backlog, what was under way when it was full, and what
+        // the engine has ready for all connections; far from the pool's 1,024.
+        assert!(live <= 256, "{live} buffers for one connection");
         let now = sent.load(Ordering::SeqCst);
         assert!(now < TOTAL, "everything was taken from the peer");
         still = if now == before { still + 1 } else { 0 };

@@ -100,11 +100,13 @@ fn assert_refused(
     assert_eq!(rejected.buffers.len(), buffers, "of operation {context}");
 }
 
+type Start = fn(&SocketHandle<usize>, usize) -> Result<Operation, Rejected<usize>>;
+
 pub fn s12_a_failure_is_told_by_the_start_or_by_the_packet_and_never_by_both(kind: BackendKind) {
     let port = port(kind);
     let unconnected = Socket::tcp_v4().expect("a socket");
     let handle = port.associate(unconnected, 1).expect("associated");
-    let starts: [fn(&SocketHandle<usize>, usize) -> Result<Operation, Rejected<usize>>; 5] = [
+    let starts: [Start; 5] = [
         |handle, n| handle.receive(vec![0; 8], n),
         |handle, n| handle.send(b"data".to_vec(), n),
         |handle, n| handle.accept(n),

@@ -84,9 +84,12 @@ pub fn wait_for_bytes(stream: &impl AsFd) {
     assert_ne!(poll(stream, libc::POLLIN, DEADLINE) & libc::POLLIN, 0, "bytes come");
 }
 
-/// Waits until the system takes no more bytes to send.
-pub fn wait_for_full(stream: &impl AsFd) {
-    wait_until("full buffers", || poll(stream, libc::POLLOUT, Duration::ZERO) == 0);
+/// Waits until the system takes no more bytes to send; the port has nothing to tell meanwhile.
+pub fn wait_for_full<T: Send + 'static>(port: &CompletionPort<T>, stream: &impl AsFd) {
+    wait_until("full buffers", || {
+        assert_nothing_comes_for("filling the buffers", port, Duration::ZERO);
+        poll(stream, libc::POLLOUT, Duration::ZERO) == 0
+    });
 }
 
 /// A listener at which every connect hangs, and what keeps it so.

@@ -82,7 +82,7 @@ pub fn s19_a_reset_ends_all_operations_that_wait(kind: BackendKind) {
         handle.send(pattern(19, LARGE), context).expect("started");
     }
     assert_nothing_comes("neither side moves", &port);
-    wait_for_full(&duplicate);
+    wait_for_full(&port, &duplicate);
     reset(peer);
     let mut packets = get_all(&port, receives + 3);
     packets.sort_by_key(|packet| packet.context);

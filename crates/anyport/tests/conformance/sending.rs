@@ -22,7 +22,7 @@ pub fn s23_a_send_larger_than_all_buffers_completes_whole(kind: BackendKind) {
     let place = message.as_ptr();
     let operation = handle.send(message, 1).expect("started");
     assert_nothing_comes("it cannot all have gone", &port);
-    wait_for_full(&duplicate);
+    wait_for_full(&port, &duplicate);
     let reader = thread::spawn(move || read_pattern_slowly(&mut peer, 23));
     let packet = get(&port);
     assert_eq!((packet.operation, packet.kind), (Some(operation), OperationKind::Send));
@@ -164,7 +164,7 @@ pub fn s23_a_send_cut_off_by_the_peer_is_an_error(kind: BackendKind) {
     handle.send(pattern(23, LARGE), 1).expect("started");
     let read = read_exactly(&mut peer, 1 << 20);
     assert_pattern(23, 0, &read);
-    wait_for_full(&duplicate);
+    wait_for_full(&port, &duplicate);
     reset(peer);
     let packet = get(&port);
     let error = error_of("send", &packet);

@@ -129,7 +129,7 @@ impl Race {
     /// One receive on each socket, and its packet.
     fn round(&mut self, take: &mut impl FnMut() -> Packet<Receive>) {
         let mut under_way = [None; SOCKETS];
-        for socket in 0..SOCKETS {
+        for (socket, due) in under_way.iter_mut().enumerate() {
             let has_bytes = self.sent[socket] > self.received[socket];
             let deed = self.dice.deed();
             let receive = Receive { socket, serial: self.serial };
@@ -156,7 +156,7 @@ impl Race {
                     false
                 }
             };
-            under_way[socket] = Some((receive, operation, deed, was_asked, has_bytes));
+            *due = Some((receive, operation, deed, was_asked, has_bytes));
         }
         for _ in 0..SOCKETS {
             let packet = take();

@@ -33,6 +33,7 @@ world::on_every_backend! {
     pooled::pooled_buffers_outlive_port_and_socket,
     pooled::single_receives_wait_while_the_pool_is_at_its_bound_and_lose_nothing,
     pooled::streams_wait_while_the_pool_is_at_its_bound_and_lose_nothing,
+    pooled::idle_connections_keep_no_buffers_from_others,
     pooled::no_pooled_buffer_is_used_after_it_came_back,
     threads::a_receive_of_a_thread_that_ended_completes,
     threads::a_receive_of_a_thread_of_the_port_that_ended_completes,

@@ -7,8 +7,9 @@ use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort};
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::mpsc;
+use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 pub(crate) fn pooled_buffers_outlive_port_and_socket(kind: BackendKind) {
     for is_quarantine in [false, true] {
@@ -126,7 +127,7 @@ impl Crowd {
         drop((self.handles, self.port));
         // This thread's place in the port keeps the engine: it goes with the next port.
         let other: CompletionPort<()> = CompletionPort::new(1).expect("one backend is there");
-        other.get(Some(std::time::Duration::ZERO)).expect_err("nothing was started");
+        other.get(Some(Duration::ZERO)).expect_err("nothing was started");
         until("every pooled buffer came back", || pool.live() == 0);
     }
 }
@@ -163,6 +164,52 @@ pub(crate) fn streams_wait_while_the_pool_is_at_its_bound_and_lose_nothing(kind:
         drop(crowd.take());
     }
     crowd.finish();
+}
+
+/// Eight threads of the port, one after the other; the pool has four buffers.
+pub(crate) fn idle_connections_keep_no_buffers_from_others(kind: BackendKind) {
+    const THREADS: usize = 8;
+    let class = SizeClass::Small4K;
+    let port: CompletionPort<usize> = port_on(kind)
+        .concurrency(THREADS)
+        .pool(PoolOptions::new().bytes_max(4 * class.bytes()))
+        .receive_class(class)
+        .build()
+        .expect("the backend is there");
+    let barrier = Barrier::new(THREADS);
+    let turn = Mutex::new(0);
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let (port, barrier, turn) = (&port, &barrier, &turn);
+            scope.spawn(move || {
+                port.get(Some(Duration::ZERO)).expect_err("nothing was started");
+                // From here on all eight have a place of their own, and keep it.
+                barrier.wait();
+                until("it is this thread's turn", || *turn.lock().expect("no panic") == number);
+                let (ours, mut theirs) = pair();
+                let handle = port.associate(ours, number).expect("a new socket");
+                let mut received = 0;
+                theirs.write_all(&[number as u8; 20_000]).expect("the system has room");
+                while received < 20_000 {
+                    handle.receive_pooled(number).expect("it is connected");
+                    // A short deadline for the one that follows: a fault here stays for good.
+                    let packet = port.get(Some(DEADLINE / 3));
+                    let packet = packet.unwrap_or_else(|e| panic!("thread {number}: {e}"));
+                    assert_eq!(packet.context, number);
+                    received += packet.result.expect("bytes are there");
+                    let bytes = packet.buffers.as_slice()[0].as_slice();
+                    assert!(bytes.iter().all(|&b| usize::from(b) == number));
+                }
+                // The connection stays, idle and with a receive under way: it holds no buffer.
+                handle.receive_pooled(number).expect("it is connected");
+                for _ in 0..3 {
+                    port.get(Some(Duration::ZERO)).expect_err("no more bytes were sent");
+                }
+                *turn.lock().expect("no panic") += 1;
+                until("all are done", || *turn.lock().expect("no panic") == THREADS);
+            });
+        }
+    });
 }
 
 pub(crate) fn no_pooled_buffer_is_used_after_it_came_back(kind: BackendKind) {

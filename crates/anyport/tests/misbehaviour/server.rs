@@ -87,7 +87,7 @@ impl Server {
         let figures = Arc::<Figures>::default();
         let pool = WorkerPool::builder(&port)
             .threads(4)
-            .start(|packet, worker| handle(packet, worker))
+            .start(handle)
             .expect("four threads are to be had");
         listener.accept_stream(Context::Listener(Arc::clone(&figures))).expect("it listens");
         Server { port, pool, listener, address, figures }

@@ -175,13 +175,20 @@ fn receive_pooled(fd: RawFd, pool: &BufferPool, class: SizeClass) -> Attempt {
     };
     let room = buffer.spare_capacity_mut();
     let (ptr, len) = (room.as_mut_ptr(), room.len());
-    // SAFETY: pointer and length describe the buffer's room, which is ours.
-    let call = || unsafe { libc::recv(fd, ptr.cast(), len, libc::MSG_DONTWAIT) };
-    match uninterrupted(call) {
+    let mut region = libc::iovec { iov_base: ptr.cast(), iov_len: len };
+    // SAFETY: all-zero bytes are a valid msghdr.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut region;
+    header.msg_iovlen = 1;
+    // SAFETY: the header names one region, the buffer's room, which is ours.
+    match uninterrupted(|| unsafe { libc::recvmsg(fd, &mut header, libc::MSG_DONTWAIT) }) {
         Ok(bytes) => {
             // SAFETY: the buffer was empty, and the kernel has written its first `bytes` bytes.
             unsafe { buffer.set_len(bytes) };
-            Attempt::Done(Outcome::Pooled(buffer))
+            Attempt::Done(match header.msg_flags & libc::MSG_TRUNC {
+                0 => Outcome::Pooled(buffer),
+                _ => Outcome::PooledTruncated(buffer),
+            })
         }
         Err(e) => refused(&e),
     }
@@ -222,6 +229,10 @@ fn accept(fd: RawFd) -> Attempt {
     // SAFETY: the descriptor is open, by the promise of `start`.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     loop {
+        // A user's duplicate may have switched the mode that all duplicates share.
+        if let Err(e) = SockRef::from(&fd).set_nonblocking(true) {
+            return failed(&e);
+        }
         match SockRef::from(&fd).accept() {
             Ok((socket, _)) => return Attempt::Done(Outcome::Accepted(socket)),
             // The connection went away while it waited to be accepted: the next one, please.
@@ -238,6 +249,12 @@ fn accept(fd: RawFd) -> Attempt {
 /// # Safety
 /// As for `start`.
 unsafe fn connect(fd: RawFd, message: *mut Message) -> Attempt {
+    // SAFETY: the descriptor is open, by the promise of `start`.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    // As for `accept`.
+    if let Err(e) = SockRef::from(&socket).set_nonblocking(true) {
+        return failed(&e);
+    }
     // SAFETY: the caller's promise.
     match unsafe { call_connect(fd, message) } {
         Ok(()) => Attempt::Done(Outcome::Bytes(0)),

@@ -113,7 +113,7 @@ impl Readiness {
     /// As for `Backend::issue`.
     pub(super) unsafe fn issue(
         &self,
-        _lane: usize,
+        lane: usize,
         descriptor: &Descriptor,
         request: Request,
         token: Token,
@@ -124,7 +124,15 @@ impl Readiness {
         };
         // SAFETY: the caller's promise is passed on.
         let events = unsafe { socket.issue(&self.ready.poller, &self.pool, request, token) };
-        events.into_iter().flatten().for_each(|event| self.ready.push(event));
+        for event in events.into_iter().flatten() {
+            if lane == self.ready.clerk_lane() {
+                self.ready.push(event);
+            } else {
+                // The thread that serves the lane is awake and will look by itself. If its handler
+                // goes on for long, the watch calls another.
+                self.ready.push_quietly(event);
+            }
+        }
     }
 
     pub(super) fn cancel(&self, _lane: usize, descriptor: &Descriptor, token: Token) {
@@ -141,20 +149,21 @@ impl Readiness {
         let event = self.ready.pop()?;
         // A few busy sockets whose requests succeed at once could keep the queue filled for ever,
         // so that nobody waits and nobody polls for the others.
-        if self.taken.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == LOOK_EVERY - 1
-            && self.ready.begin_look()
-        {
-            self.poll(Some(Duration::ZERO), || {});
-            self.ready.end_look();
+        if self.taken.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == LOOK_EVERY - 1 {
+            self.look();
         }
         Some(event)
     }
 
-    pub(super) fn has_events(&self, _lane: usize) -> bool {
-        self.ready.has_events()
+    pub(super) fn backlog(&self, _lane: usize) -> usize {
+        self.ready.event_count()
     }
 
-    pub(super) fn flush(&self, _lane: usize) {}
+    /// Nothing is kept back here; but a thread that is never without packets must look at the
+    /// sockets now and then, or those of the sockets wait behind posted ones for ever.
+    pub(super) fn flush(&self, _lane: usize) {
+        self.look();
+    }
 
     pub(super) fn has_unsubmitted(&self, _lane: usize) -> bool {
         false
@@ -195,6 +204,14 @@ impl Readiness {
     }
 
     pub(super) fn watch_orphan(&self, _lane: usize) {}
+
+    /// Asks for ready sockets without waiting, unless a lane polls.
+    fn look(&self) {
+        if self.ready.begin_look() {
+            self.poll(Some(Duration::ZERO), || {});
+            self.ready.end_look();
+        }
+    }
 
     /// Waits for sockets to become ready and lets their requests go on. The caller has the
     /// poller's part.

@@ -67,6 +67,13 @@ impl Ready {
         }
     }
 
+    /// Adds an event and wakes nobody.
+    pub(super) fn push_quietly(&self, event: Event) {
+        let mut events = locked(&self.events);
+        events.push_back(event);
+        self.event_count.store(events.len(), Ordering::Relaxed);
+    }
+
     /// Adds events that the calling lane is about to take itself: nobody is woken.
     pub(super) fn push_own(&self, found: &mut Vec<Event>) {
         if found.is_empty() {
@@ -89,7 +96,11 @@ impl Ready {
     }
 
     pub(super) fn has_events(&self) -> bool {
-        self.event_count.load(Ordering::Relaxed) != 0
+        self.event_count() != 0
+    }
+
+    pub(super) fn event_count(&self) -> usize {
+        self.event_count.load(Ordering::Relaxed)
     }
 
     /// Lists the lane as a sleeper. It must then look for events once more, and `leave` after.

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 pub(crate) struct Descriptor {
     fd: ManuallyDrop<OwnedFd>,
     is_socket: bool,
+    is_datagram: bool,
     is_given_away: bool,
     /// Of the readiness backend; absent for files and for other backends.
     pub(in crate::sys) registration: Option<Registration>,
@@ -29,7 +30,12 @@ impl Descriptor {
     pub(crate) fn from_socket(socket: Socket) -> Result<Self, (Error, Socket)> {
         const ACTION: &str = "associate a socket";
         match socket.r#type() {
-            Ok(_) => Ok(Self::new(socket.into(), true)),
+            Ok(kind) => {
+                let is_datagram = kind == socket2::Type::DGRAM;
+                let mut descriptor = Self::new(socket.into(), true);
+                descriptor.is_datagram = is_datagram;
+                Ok(descriptor)
+            }
             Err(e) => Err((error_from_io(&e, ACTION), socket)),
         }
     }
@@ -54,7 +60,7 @@ impl Descriptor {
 
     fn new(fd: OwnedFd, is_socket: bool) -> Self {
         let fd = ManuallyDrop::new(fd);
-        Descriptor { fd, is_socket, is_given_away: false, registration: None }
+        Descriptor { fd, is_socket, is_datagram: false, is_given_away: false, registration: None }
     }
 
     pub(crate) fn is_socket(&self) -> bool {
@@ -72,6 +78,17 @@ impl Descriptor {
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.socket().shutdown(how)
+    }
+
+    /// What arrives comes in datagrams, of which a buffer that is too small cuts off a part.
+    pub(crate) fn is_datagram(&self) -> bool {
+        self.is_datagram
+    }
+
+    /// Looks for something to receive and takes nothing: 1 byte when there is, 0 at the end.
+    pub(crate) fn peek(&self) -> io::Result<usize> {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        self.socket().recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)
     }
 
     pub(crate) fn peer(&self) -> Option<SocketAddr> {

@@ -169,8 +169,11 @@ impl Lane {
                 }
                 Sort::Pooled(class) => match cqueue::buffer_select(flags) {
                     Some(id) => {
-                        let buffer = groups.take(class, id, result.max(0) as usize, pool);
+                        let length = result.max(0) as usize;
+                        let filled = length.min(class.bytes());
+                        let buffer = groups.take(class, id, filled, pool);
                         match result {
+                            0.. if length > filled => Outcome::PooledTruncated(buffer),
                             0.. => Outcome::Pooled(buffer),
                             // A buffer was chosen and left empty.
                             _ => translate::outcome(Sort::Pooled(class), result),
@@ -185,11 +188,11 @@ impl Lane {
         }
     }
 
-    pub(super) fn has_events(&self) -> bool {
+    pub(super) fn backlog(&self) -> usize {
         // SAFETY: only the two counters are read, atomics of the shared mapping. The view must not
         // be dropped: its drop writes the head, which belongs to whoever holds the lock.
         let queue = ManuallyDrop::new(unsafe { self.ring.completion_shared() });
-        !queue.is_empty() || self.is_overflown()
+        queue.len() + usize::from(self.is_overflown())
     }
 
     /// See [`crate::sys::Backend::wait`].

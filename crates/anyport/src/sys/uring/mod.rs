@@ -73,7 +73,7 @@ impl Uring {
             lane.prepare_group(class, &self.pool);
         }
         // SAFETY: the caller keeps what the request names alive until its last event.
-        let entry = unsafe { translate::entry(descriptor.raw(), request, token) };
+        let entry = unsafe { translate::entry(descriptor, request, token) };
         // SAFETY: as above: the entry names only that memory.
         unsafe { lane.push(entry) };
     }
@@ -93,8 +93,8 @@ impl Uring {
         })
     }
 
-    pub(super) fn has_events(&self, lane: usize) -> bool {
-        self.lanes[lane].has_events()
+    pub(super) fn backlog(&self, lane: usize) -> usize {
+        self.lanes[lane].backlog()
     }
 
     pub(super) fn flush(&self, lane: usize) {

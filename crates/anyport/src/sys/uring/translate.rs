@@ -3,7 +3,7 @@
 //! The 64-bit word that comes back with a completion holds the token in its low 56 bits and, in
 //! the high 8, what sort of completion it is.
 
-use super::super::{Outcome, Request, Token};
+use super::super::{Descriptor, Outcome, Request, Token};
 use crate::buf::SizeClass;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
@@ -85,8 +85,10 @@ fn length(len: usize) -> u32 {
 ///
 /// # Safety
 /// Pointers in `request` are valid.
-pub(super) unsafe fn entry(fd: RawFd, request: Request, token: Token) -> Entry {
-    let fd = types::Fd(fd);
+pub(super) unsafe fn entry(descriptor: &Descriptor, request: Request, token: Token) -> Entry {
+    let fd = types::Fd(descriptor.raw());
+    // With it the result is the datagram's true length; on a stream it would throw bytes away.
+    let pooled_flags = if descriptor.is_datagram() { libc::MSG_TRUNC } else { 0 };
     let (entry, sort) = match request {
         Request::Receive(r) => (opcode::Recv::new(fd, r.ptr, length(r.len)).build(), Sort::Plain),
         Request::ReceiveMessage(message) => {
@@ -96,10 +98,11 @@ pub(super) unsafe fn entry(fd: RawFd, request: Request, token: Token) -> Entry {
         }
         Request::ReceivePooled(class) => {
             let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(group_id(class));
-            (receive.build().flags(Flags::BUFFER_SELECT), Sort::Pooled(class))
+            (receive.flags(pooled_flags).build().flags(Flags::BUFFER_SELECT), Sort::Pooled(class))
         }
         Request::ReceiveStream(class) => {
-            (opcode::RecvMulti::new(fd, group_id(class)).build(), Sort::Pooled(class))
+            let receive = opcode::RecvMulti::new(fd, group_id(class)).flags(pooled_flags);
+            (receive.build(), Sort::Pooled(class))
         }
         Request::Readable => {
             (opcode::PollAdd::new(fd, (libc::POLLIN | libc::POLLRDHUP) as u32).build(), Sort::Poll)
