@@ -135,6 +135,8 @@ impl Core {
                 Some(self.conclude(serving, body, Ok(length)))
             }
             Outcome::Bytes(bytes) => self.moved(serving, body, bytes),
+            // Replaced by what a receive then gave, before it comes here.
+            Outcome::ReadyForPooled => None,
         }
     }
 

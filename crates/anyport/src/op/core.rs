@@ -7,7 +7,7 @@ use super::name::Side;
 use super::table::OpTable;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
-use crate::sys::{Backend, Event, Request, Token};
+use crate::sys::{Backend, Event, Outcome, Request, Token, receive_pooled_now};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -191,7 +191,13 @@ impl Core {
         if !body.is_current(event.token) {
             return None;
         }
-        self.advance(serving, body, event)
+        let outcome = match (event.outcome, &body.handle) {
+            (Outcome::ReadyForPooled, Some(handle)) => {
+                receive_pooled_now(handle.descriptor(), &self.pool, handle.receive_class())
+            }
+            (outcome, _) => outcome,
+        };
+        self.advance(serving, body, Event { outcome, ..event })
     }
 
     /// Ends the operation. The next in line begins when its completion has found its place.

@@ -43,17 +43,17 @@ impl Core {
     /// be over: the place for its context.
     ///
     /// # Errors
-    /// The reason, and the spec with its buffers: nothing was started, `place` was not called.
+    /// The reason, and the buffers: nothing was started, `place` was not called.
     pub(crate) fn start(
         &self,
         serving: usize,
         handle: &Arc<HandleCore>,
         spec: Spec,
         place: impl FnOnce(u32),
-    ) -> Result<Operation, (Error, Spec)> {
+    ) -> Result<Operation, (Error, Buffers)> {
         let refuse = |error: Error, spec: Spec| {
             self.rejected.fetch_add(1, Ordering::Relaxed);
-            Err((error, spec))
+            Err((error, spec.into_buffers()))
         };
         let mut spec = spec;
         if let Err(error) = check_buffers(&mut spec) {

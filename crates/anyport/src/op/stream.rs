@@ -186,7 +186,7 @@ impl Core {
                 let error = error_from_code(code, body.kind.action());
                 Some(self.conclude(serving, body, Err(error)))
             }
-            Outcome::Accepted(_) => None,
+            Outcome::Accepted(_) | Outcome::ReadyForPooled => None,
         }
     }
 

@@ -75,7 +75,7 @@ impl Transmitting {
         Transmitting { spec, step: Step::Head, sent: 0, read: 0, piece: None, total: 0 }
     }
 
-    pub(super) fn into_buffers(self: Box<Self>) -> Buffers {
+    pub(super) fn into_buffers(self) -> Buffers {
         self.spec.into_buffers()
     }
 

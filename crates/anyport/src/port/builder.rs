@@ -107,7 +107,9 @@ impl PortBuilder {
     }
 
     /// How many packets of one receive stream may wait for its handler before the stream pauses
-    /// its receiving. Default 16.
+    /// its receiving. Default 16. What the kernel had filled before the pause took effect comes
+    /// on top: with io_uring up to the buffers that the lane had lent to it at that moment, which
+    /// are never more than half of the pool.
     pub fn stream_backlog_max(mut self, packets: usize) -> Self {
         self.stream_backlog_max = packets;
         self

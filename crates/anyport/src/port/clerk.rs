@@ -134,9 +134,8 @@ impl Clerk {
                     if backend.has_unsubmitted(seat) {
                         backend.flush(seat);
                     }
-                    if look == Look::Blocked && member.set_blocked() {
-                        log::debug!("a handler blocks: thread {} gives its place away", member.id);
-                        self.crew.give_place_away(member);
+                    if look == Look::Blocked && self.crew.give_place_away(member) {
+                        log::debug!("a handler blocks: thread {} gave its place away", member.id);
                         has_changed = true;
                     }
                     wants_help |= backend.has_events(seat);

@@ -114,10 +114,20 @@ impl Crew {
     }
 
     /// The member's thread is about to block, or was found blocked: its place goes to another.
-    pub(super) fn give_place_away(&self, member: &Arc<Member>) {
+    ///
+    /// False when it has come back meanwhile. Mark and seat change under one lock, so that a thread
+    /// that finds itself marked knows that it has no seat.
+    pub(super) fn give_place_away(&self, member: &Arc<Member>) -> bool {
+        let left = {
+            let mut seats = self.seats();
+            if !member.set_blocked() {
+                return false;
+            }
+            seats.leave(member)
+        };
         self.blocked.fetch_add(1, Ordering::Relaxed);
-        let left = self.seats().leave(member);
         self.settle(left);
+        true
     }
 
     /// The member's thread ends, or goes to another port.

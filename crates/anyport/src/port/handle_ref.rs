@@ -163,9 +163,7 @@ impl<T: Send + 'static> HandleRef<T> {
         });
         match (started, context) {
             (Ok(operation), _) => Ok(operation),
-            (Err((error, spec)), Some(context)) => {
-                Err(Rejected { error, context, buffers: spec.into_buffers() })
-            }
+            (Err((error, buffers)), Some(context)) => Err(Rejected { error, context, buffers }),
             (Err(_), None) => unreachable!("a start that fails has placed no context"),
         }
     }

@@ -170,14 +170,13 @@ impl<T: Send + 'static> CompletionPort<T> {
     /// port it only calls `f`.
     pub fn blocking<R>(&self, f: impl FnOnce() -> R) -> R {
         let _place = Membership::of_caller(&self.inner.crew)
-            .filter(|member| member.seat().is_some() && member.set_blocked())
-            .map(|member| {
-                if let Some(seat) = member.seat() {
-                    self.inner.core.backend().flush(seat);
-                }
-                self.inner.crew.give_place_away(&member);
-                GivenPlace { crew: &self.inner.crew, member }
-            });
+            .filter(|member| {
+                let Some(seat) = member.seat() else { return false };
+                // What this thread has prepared belongs to it: nobody else should hand it over.
+                self.inner.core.backend().flush(seat);
+                self.inner.crew.give_place_away(member)
+            })
+            .map(|member| GivenPlace { crew: &self.inner.crew, member });
         f()
     }
 
@@ -373,7 +372,10 @@ impl<T: Send + 'static> PortInner<T> {
     ) {
         let backend = self.core.backend();
         membership.unflushed = 0;
-        member.set_activity(Activity::Waiting);
+        if member.set_activity(Activity::Waiting) == Activity::Blocked as u8 {
+            // Found blocked just before it came back: from here on it is seen to have no seat.
+            drop(self.crew.seats());
+        }
         self.crew.idle.announce(member.id);
         // Only a look: what is there is taken after the name is off the list again, or a waker
         // might spend its one wake-up on this thread.
@@ -381,7 +383,8 @@ impl<T: Send + 'static> PortInner<T> {
             || backend.has_events(seat)
             || self.core.is_closed()
             || is_stopped()
-            || member.is_wanted_back.load(Ordering::SeqCst);
+            || member.is_wanted_back.load(Ordering::SeqCst)
+            || member.seat() != Some(seat);
         if !has_work {
             backend.wait(seat, remaining);
         }

@@ -143,10 +143,22 @@ pub(crate) enum Outcome {
     WouldBlock,
     /// No pooled buffer was to be had; nothing was consumed.
     NoBuffers,
+    /// There is something for a pooled receive: the caller receives it itself, by
+    /// [`receive_pooled_now`].
+    ReadyForPooled,
     /// The request ended before it was done: cancelled, or its thread is gone, or a signal came.
     Interrupted,
     /// The system's error code.
     Failed(i32),
+}
+
+/// Receives into a pooled buffer without waiting; any backend's sockets will do.
+pub(crate) fn receive_pooled_now(
+    descriptor: &Descriptor,
+    pool: &BufferPool,
+    class: SizeClass,
+) -> Outcome {
+    readiness::receive_pooled_now(descriptor, pool, class)
 }
 
 /// What a backend needs to know when it is made.

@@ -165,7 +165,7 @@ unsafe fn send_message(fd: RawFd, message: *mut Message) -> Attempt {
     transfer(uninterrupted(|| unsafe { libc::sendmsg(fd, header, flags) }))
 }
 
-fn receive_pooled(fd: RawFd, pool: &BufferPool, class: SizeClass) -> Attempt {
+pub(super) fn receive_pooled(fd: RawFd, pool: &BufferPool, class: SizeClass) -> Attempt {
     let Some(mut buffer) = pool.take(class) else {
         // Without a buffer, only a socket that has something (or an end) lacks one.
         return match peek(fd) {

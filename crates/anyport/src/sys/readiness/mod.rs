@@ -240,6 +240,18 @@ impl Readiness {
     }
 }
 
+/// See [`super::receive_pooled_now`].
+pub(super) fn receive_pooled_now(
+    descriptor: &Descriptor,
+    pool: &BufferPool,
+    class: SizeClass,
+) -> Outcome {
+    match attempt::receive_pooled(descriptor.raw(), pool, class) {
+        attempt::Attempt::Done(outcome) => outcome,
+        _ => Outcome::WouldBlock,
+    }
+}
+
 /// Sockets that one poll brings: a bound on the time for which other lanes find nothing.
 const POLLED_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 

@@ -233,9 +233,10 @@ impl Lane {
         }
     }
 
-    /// Registers the buffer group of `class`, once.
-    pub(super) fn prepare_group(&self, class: SizeClass, pool: &BufferPool) {
-        lock(&self.groups).prepare(&self.ring, class, pool);
+    /// Registers the buffer group of `class`, once; false when this lane's share of the pool is
+    /// below one buffer, so that it lends none to the kernel.
+    pub(super) fn prepare_group(&self, class: SizeClass, pool: &BufferPool) -> bool {
+        lock(&self.groups).prepare(&self.ring, class, pool)
     }
 
     /// See [`crate::sys::Backend::replenish`].

@@ -69,19 +69,32 @@ impl Uring {
         token: Token,
     ) {
         let lane = &self.lanes[lane];
-        if let Request::ReceivePooled(class) | Request::ReceiveStream(class) = request {
-            lane.prepare_group(class, &self.pool);
-        }
-        // SAFETY: the caller keeps what the request names alive until its last event.
-        let entry = unsafe { translate::entry(descriptor, request, token) };
+        let lends = match request {
+            Request::ReceivePooled(class) | Request::ReceiveStream(class) => {
+                lane.prepare_group(class, &self.pool)
+            }
+            _ => true,
+        };
+        let entry = if lends {
+            // SAFETY: the caller keeps what the request names alive until its last event.
+            unsafe { translate::entry(descriptor, request, token) }
+        } else {
+            translate::pooled_wait_entry(descriptor, token)
+        };
         // SAFETY: as above: the entry names only that memory.
         unsafe { lane.push(entry) };
     }
 
     pub(super) fn cancel(&self, lane: usize, request: &Request, token: Token) {
         let lane = &self.lanes[lane];
+        let lends = match request {
+            Request::ReceivePooled(class) | Request::ReceiveStream(class) => {
+                lane.prepare_group(*class, &self.pool)
+            }
+            _ => true,
+        };
         // SAFETY: a cancel names no memory.
-        unsafe { lane.push(translate::cancel_entry(request, token)) };
+        unsafe { lane.push(translate::cancel_entry(request, token, lends)) };
         if !lane.has_doorbell() {
             lane.flush();
         }

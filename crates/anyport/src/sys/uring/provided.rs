@@ -29,14 +29,17 @@ impl Groups {
         Groups { by_class: [None, None, None], bytes_max }
     }
 
-    /// Registers the group of `class` if it is not there. When the kernel refuses, receives that
-    /// name the group fail with its code, which is then the operation's error.
-    pub(super) fn prepare(&mut self, ring: &IoUring, class: SizeClass, pool: &BufferPool) {
+    /// Registers the group of `class` if it is not there; false when the share of the pool is below
+    /// one buffer: what the kernel keeps for one lane's idle connections, no other lane can have.
+    ///
+    /// When the kernel refuses, receives that name the group fail with its code, which is then the
+    /// operation's error.
+    pub(super) fn prepare(&mut self, ring: &IoUring, class: SizeClass, pool: &BufferPool) -> bool {
+        let limit = (self.bytes_max / class.bytes()).min(usize::from(PROVIDED_MAX));
         let slot = &mut self.by_class[usize::from(group_id(class))];
-        if slot.is_some() {
-            return;
+        if slot.is_some() || limit == 0 {
+            return limit > 0;
         }
-        let limit = (self.bytes_max / class.bytes()).clamp(1, usize::from(PROVIDED_MAX));
         let mut group = Group::new(class, limit);
         let address = group.entries.as_ptr() as u64;
         // SAFETY: the entries live as long as the ring: both belong to the same lane, which is
@@ -46,10 +49,11 @@ impl Groups {
         };
         if let Err(e) = result {
             log::error!("registering a buffer group failed: {e}");
-            return;
+            return true;
         }
         group.top_up(pool);
         *slot = Some(group);
+        true
     }
 
     /// The buffer that the kernel chose, with its first `filled` bytes valid; another one takes its
@@ -79,7 +83,7 @@ impl Groups {
     /// is provided.
     pub(super) fn grow(&mut self, class: SizeClass, pool: &BufferPool) -> bool {
         let Some(group) = self.by_class[usize::from(group_id(class))].as_mut() else {
-            return true;
+            return pool.take(class).is_some();
         };
         group.shortages += 1;
         // One shortage fails many receives at once; each of them must not double the group.

@@ -19,6 +19,8 @@ pub(super) enum Sort {
     Poll,
     /// A receive into a provided buffer of this class.
     Pooled(SizeClass),
+    /// A readiness wait of a pooled receive on a lane that lends no buffers.
+    PooledWait,
     /// An accept: the result is a descriptor.
     Accept,
     /// A wake-up of the lane.
@@ -41,6 +43,7 @@ impl Sort {
             Sort::Cancel => 4,
             Sort::Doorbell => 5,
             Sort::Orphan => 6,
+            Sort::PooledWait => 7,
             Sort::Pooled(class) => 8 + u64::from(group_id(class)),
         };
         sort << 56
@@ -55,6 +58,7 @@ impl Sort {
             4 => Sort::Cancel,
             5 => Sort::Doorbell,
             6 => Sort::Orphan,
+            7 => Sort::PooledWait,
             8 => Sort::Pooled(SizeClass::Small4K),
             9 => Sort::Pooled(SizeClass::Medium16K),
             10 => Sort::Pooled(SizeClass::Large64K),
@@ -149,14 +153,22 @@ pub(super) unsafe fn entry(descriptor: &Descriptor, request: Request, token: Tok
 }
 
 /// The entry that cancels a request: the kernel finds it by its whole word.
-pub(super) fn cancel_entry(request: &Request, token: Token) -> Entry {
+pub(super) fn cancel_entry(request: &Request, token: Token, lends: bool) -> Entry {
     let sort = match request {
+        Request::ReceivePooled(_) | Request::ReceiveStream(_) if !lends => Sort::PooledWait,
         Request::ReceivePooled(class) | Request::ReceiveStream(class) => Sort::Pooled(*class),
         Request::Readable | Request::Writable => Sort::Poll,
         Request::Accept | Request::AcceptStream => Sort::Accept,
         _ => Sort::Plain,
     };
     opcode::AsyncCancel::new(sort.bits() | token.bits()).build().user_data(Sort::Cancel.bits())
+}
+
+/// The entry that waits until there is something for a pooled receive.
+pub(super) fn pooled_wait_entry(descriptor: &Descriptor, token: Token) -> Entry {
+    let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+    let poll = opcode::PollAdd::new(types::Fd(descriptor.raw()), events);
+    poll.build().user_data(Sort::PooledWait.bits() | token.bits())
 }
 
 /// The entry, for another ring, that puts a wake-up into this one.
@@ -182,6 +194,7 @@ pub(super) fn outcome(sort: Sort, result: i32) -> Outcome {
     match (sort, result) {
         (_, result) if result < 0 => failure(sort, -result),
         (Sort::Poll, _) => Outcome::Bytes(0),
+        (Sort::PooledWait, _) => Outcome::ReadyForPooled,
         (Sort::Accept, fd) => {
             // SAFETY: a successful accept gives a new descriptor, which nobody else knows.
             Outcome::Accepted(unsafe { Socket::from_raw_fd(fd) })
@@ -209,6 +222,7 @@ mod tests {
         for sort in [
             Sort::Plain,
             Sort::Poll,
+            Sort::PooledWait,
             Sort::Accept,
             Sort::Wake,
             Sort::Cancel,

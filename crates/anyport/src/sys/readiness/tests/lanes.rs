@@ -29,7 +29,7 @@ fn an_event_made_by_one_thread_wakes_the_lane_that_sleeps() {
         std::thread::scope(|scope| {
             for _ in 0..1000 {
                 let taker = scope.spawn(|| next(&backend));
-                issue(&backend, &near, Request::Writable, TOKEN);
+                issue_from_outside(&backend, &near, Request::Writable, TOKEN);
                 assert_eq!(taker.join().expect("takes").token, TOKEN);
             }
         });

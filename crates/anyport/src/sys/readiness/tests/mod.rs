@@ -55,6 +55,17 @@ fn issue(backend: &Readiness, descriptor: &Descriptor, request: Request, token: 
     unsafe { backend.issue(0, descriptor, request, token) };
 }
 
+/// As from a thread that serves no lane: the sleeping ones must be told.
+fn issue_from_outside(
+    backend: &Readiness,
+    descriptor: &Descriptor,
+    request: Request,
+    token: Token,
+) {
+    // SAFETY: every test keeps memory and descriptor until it has taken the event.
+    unsafe { backend.issue(backend.clerk_lane(), descriptor, request, token) };
+}
+
 /// Lane 0 until it has an event.
 fn next(backend: &Readiness) -> Event {
     loop {
