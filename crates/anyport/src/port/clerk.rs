@@ -13,8 +13,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often running threads are looked at.
+/// How often a thread is looked at that was in the same handler at the last look.
 const TICK: Duration = Duration::from_millis(1);
+
+/// How often while every running thread gets on. A look costs as much as a packet or two.
+const TICK_HEALTHY: Duration = Duration::from_millis(4);
 
 /// How often when nothing has changed for a while: a handler that runs for seconds is not looked
 /// at a thousand times a second.
@@ -25,6 +28,9 @@ const STEADY_LOOKS: u32 = 8;
 
 /// Events of a lane whose thread is at work that are worth the wake-up of another.
 const HELP_BACKLOG: usize = 16;
+
+/// Looks at the same handler after which its thread is taken for busy for long.
+const STUCK_LOOKS: u32 = 3;
 
 /// A thread is blocked when it used less than this part of the time it was watched.
 const BLOCKED_CPU_SHARE: u32 = 8;
@@ -53,6 +59,8 @@ struct Watched {
     beat: u64,
     since: Instant,
     cpu: Option<Duration>,
+    /// Looks at which it was in the same handler.
+    looks: u32,
 }
 
 impl Clerk {
@@ -62,7 +70,7 @@ impl Clerk {
             let pause = self.watch();
             let pause = match pause {
                 Some(pause) => {
-                    self.crew.is_clerk_asleep.store(pause > TICK, Ordering::SeqCst);
+                    self.crew.is_clerk_asleep.store(pause > TICK_HEALTHY, Ordering::SeqCst);
                     Some(pause)
                 }
                 None if self.may_sleep() => None,
@@ -117,6 +125,7 @@ impl Clerk {
         self.watched.resize(actors.len(), None);
         let mut is_anybody_running = false;
         let mut has_changed = false;
+        let mut is_anybody_still = false;
         let mut wants_help = false;
         for (seat, actor) in actors.iter().enumerate() {
             let core = Arc::clone(self.crew.core());
@@ -130,8 +139,14 @@ impl Clerk {
                         wants_help |= backend.backlog(seat) >= HELP_BACKLOG;
                         continue;
                     }
-                    // Answers that it has prepared must not wait until its handler returns.
-                    if backend.has_unsubmitted(seat) {
+                    // Answers that it has prepared must not wait until its handler returns. Not at
+                    // the first look: what the clerk hands over is the clerk's to complete.
+                    is_anybody_still = true;
+                    let is_stuck = match look {
+                        Look::Still { looks } => looks >= STUCK_LOOKS,
+                        _ => true,
+                    };
+                    if is_stuck && backend.has_unsubmitted(seat) {
                         backend.flush(seat);
                     }
                     if look == Look::Blocked && self.crew.give_place_away(member) {
@@ -156,11 +171,12 @@ impl Clerk {
         }
         self.steady_looks = if has_changed { 0 } else { self.steady_looks.saturating_add(1) };
         match (is_anybody_running, self.steady_looks < STEADY_LOOKS) {
-            (true, true) => Some(TICK),
+            (true, true) if is_anybody_still => Some(TICK),
+            (true, true) => Some(TICK_HEALTHY),
             (true, false) => Some(TICK_SLOW),
             // After the last handler a few ticks more, so that a port with little to do does not
             // put the clerk to sleep and wake it for every packet.
-            (false, true) => Some(TICK),
+            (false, true) => Some(TICK_HEALTHY),
             (false, false) => None,
         }
     }
@@ -170,25 +186,27 @@ impl Clerk {
         let now = Instant::now();
         match self.watched[seat] {
             Some(seen) if seen.member == member.id && seen.beat == beat => {
+                let looks = seen.looks.saturating_add(1);
                 let Some(before) = seen.cpu else {
                     // The first look at this handler; from now on its CPU time counts.
                     let cpu = ThreadWatch::cpu_time(member.clock);
-                    self.watched[seat] = Some(Watched { since: now, cpu, ..seen });
-                    return Look::Still;
+                    self.watched[seat] = Some(Watched { since: now, cpu, looks, ..seen });
+                    return Look::Still { looks };
                 };
+                self.watched[seat] = Some(Watched { looks, ..seen });
                 let Some(cpu) = ThreadWatch::cpu_time(member.clock) else {
-                    return Look::Still;
+                    return Look::Still { looks };
                 };
                 let share = (now - seen.since) / BLOCKED_CPU_SHARE;
                 if cpu.saturating_sub(before) < share && ThreadWatch::is_asleep(member.clock) {
                     return Look::Blocked;
                 }
-                self.watched[seat] = Some(Watched { since: now, cpu: Some(cpu), ..seen });
-                Look::Still
+                self.watched[seat] = Some(Watched { since: now, cpu: Some(cpu), looks, ..seen });
+                Look::Still { looks }
             }
             _ => {
                 self.watched[seat] =
-                    Some(Watched { member: member.id, beat, since: now, cpu: None });
+                    Some(Watched { member: member.id, beat, since: now, cpu: None, looks: 0 });
                 Look::Moves
             }
         }
@@ -236,7 +254,7 @@ enum Look {
     /// It has come back, or is somebody else, since the last look.
     Moves,
     /// It is in the same handler, and runs or could run.
-    Still,
+    Still { looks: u32 },
     /// It is in the same handler and asleep.
     Blocked,
 }

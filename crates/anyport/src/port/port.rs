@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Packets that a thread takes before it hands its requests to the kernel, so that an answer does
 /// not wait for a long queue behind it.
-const UNFLUSHED_MAX: u32 = 64;
+const UNFLUSHED_MAX: u32 = 256;
 
 /// Events of a lane, waiting behind the packet that was just taken, that are worth the wake-up of
 /// another thread.
