@@ -62,7 +62,7 @@ impl Core {
                 _ => Request::ReadMessageAt(body.set_message(None), body.offset),
             },
             OperationKind::WriteAt => {
-                let offset = body.offset + body.done as u64;
+                let offset = body.offset.saturating_add(body.done as u64);
                 match body.buffers.len() {
                     1 => Request::WriteAt(body.source(), offset),
                     _ => Request::WriteMessageAt(body.set_message(None), offset),
@@ -175,9 +175,13 @@ impl Core {
             }
             OperationKind::Connect => {
                 let handle = Arc::clone(body.handle.as_ref()?);
-                let result = match handle.descriptor().take_error() {
-                    Some(code) => Err(error_from_code(code, "connect")),
-                    None => Ok(0),
+                let result = match (handle.descriptor().take_error(), body.ending) {
+                    (Some(code), _) => Err(error_from_code(code, "connect")),
+                    // The shutdown that goes with closing looks like a connection.
+                    (None, Some(kind)) if handle.descriptor().peer().is_none() => {
+                        Err(Error::new(kind, "connect"))
+                    }
+                    (None, _) => Ok(0),
                 };
                 Some(self.conclude(serving, body, result))
             }

@@ -198,5 +198,5 @@ pub(crate) struct Completion {
     pub(crate) accepted: Option<socket2::Socket>,
     /// The operation that is now first in line, and is to begin after this completion has found
     /// its place, so that packets of one handle keep their order: see `Core::begin_next`.
-    pub(crate) next: Option<u32>,
+    pub(crate) next: Option<Token>,
 }

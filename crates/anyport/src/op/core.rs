@@ -3,7 +3,7 @@
 
 use super::body::{Body, Completion, NONE, Phase};
 use super::handle::{HandleCore, HandleState};
-use super::name::Side;
+use super::name::{OperationKind, Side};
 use super::table::OpTable;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
@@ -223,7 +223,7 @@ impl Core {
 
     /// Takes an operation out of its handle's line; gives the one that is now first and has not
     /// begun.
-    pub(super) fn unlink(&self, state: &mut HandleState, side: Side, index: u32) -> Option<u32> {
+    pub(super) fn unlink(&self, state: &mut HandleState, side: Side, index: u32) -> Option<Token> {
         let queue = match side {
             Side::Receiving => &mut state.receiving,
             Side::Sending => &mut state.sending,
@@ -233,13 +233,17 @@ impl Core {
             }
         };
         let was_first = queue.remove(&self.table, index);
-        if was_first { queue.head() } else { None }
+        if !was_first {
+            return None;
+        }
+        queue.head().map(|next| self.table.lock(next).token())
     }
 
     /// Starts the operation that has come to the head of its line, unless somebody was faster.
-    pub(super) fn begin(&self, serving: usize, index: u32) {
-        let body = self.table.lock(index);
-        if body.phase == Phase::Queued {
+    pub(super) fn begin(&self, serving: usize, token: Token) {
+        let body = self.table.lock(token.index());
+        // The generation: its slot may be another operation's by now.
+        if body.is_current(token) && body.phase == Phase::Queued {
             self.begin_locked(serving, body);
         }
     }
@@ -280,12 +284,23 @@ impl Core {
                 Some(handle) => handle.receive_class(),
                 None => continue,
             };
-            if !self.backend.replenish(serving, class) {
+            // What a lane has lent to the kernel is of no use to a transmission.
+            let is_transmission = body.kind == OperationKind::TransmitFile;
+            let has_room = || match is_transmission {
+                true => self.pool.take(SizeClass::Small4K).is_some(),
+                false => self.backend.replenish(serving, class),
+            };
+            if !has_room() {
                 drop(body);
                 let mut starved = self.starved.lock().unwrap_or_else(PoisonError::into_inner);
                 starved.extend_from_slice(&tokens[i..]);
                 drop(starved);
+                // List, wish, look: a buffer that came back before the wish has told nobody.
                 self.pool.want();
+                if has_room() {
+                    self.has_returned_buffer.store(true, Ordering::Release);
+                    self.call_on_ready();
+                }
                 return;
             }
             body.phase = Phase::AtWork;

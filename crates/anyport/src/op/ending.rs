@@ -9,7 +9,7 @@ use super::core::Core;
 use super::handle::{HandleCore, HandleState};
 use super::name::{Operation, OperationKind};
 use crate::error::{Error, ErrorKind};
-use crate::sys::Outcome;
+use crate::sys::{Outcome, Token};
 use std::net::Shutdown;
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ impl Core {
         drop(state);
         // The kernel keeps the socket for as long as a request is under way; the peer shall learn
         // of the close now.
-        if count > 0 && handle.descriptor().is_socket() {
+        if count > 0 && handle.descriptor().is_socket() && !handle.descriptor().is_datagram() {
             let _ = handle.descriptor().shutdown(Shutdown::Both);
         }
     }
@@ -154,5 +154,5 @@ enum Asked {
     /// It was not there to be asked.
     No,
     /// It ends; this one is now first in its line and has not begun.
-    Yes { next: Option<u32> },
+    Yes { next: Option<Token> },
 }

@@ -103,7 +103,7 @@ impl Core {
         drop(state);
         self.started.fetch_add(1, Ordering::Relaxed);
         if is_first {
-            self.begin(serving, index);
+            self.begin(serving, operation.0);
         }
         Ok(operation)
     }
@@ -146,6 +146,10 @@ fn check_buffers(spec: &mut Spec) -> Result<(), Error> {
     };
     if count > BUFFERS_MAX {
         return invalid("more than 1,024 buffers in one operation");
+    }
+    let offset = spec.transmission.as_ref().map_or(spec.offset, |t| t.offset);
+    if offset > i64::MAX as u64 {
+        return invalid("the offset is beyond what a file can have");
     }
     let must_have_buffers = matches!(
         kind,

@@ -93,7 +93,9 @@ impl Core {
                 return;
             }
             body = self.table.lock(token.index());
-            if body.generation != before {
+            // While the lock was free another thread may have taken the next packet: whoever holds
+            // it goes on here when it is back.
+            if body.generation != before || body.stream.as_ref().is_none_or(|s| s.is_held) {
                 return;
             }
         }

@@ -155,7 +155,7 @@ fn step(
                     return Next::NoBuffer;
                 };
                 let len = len.min(usize::try_from(left).unwrap_or(usize::MAX));
-                let offset = t.spec.offset + t.read;
+                let offset = t.spec.offset.saturating_add(t.read);
                 let request = Request::ReadAt(Region { ptr, len }, offset);
                 return Next::OnFile(request, Arc::clone(&t.spec.file));
             }

@@ -110,7 +110,12 @@ impl Clerk {
             (running, orphans)
         };
         for seat in orphans {
-            if core.live() > 0 && !core.backend().has_events(seat) {
+            if core.backend().has_events(seat) {
+                if crew.idle.len_hint() > 0 {
+                    // The next look wakes somebody for them.
+                    return false;
+                }
+            } else if core.live() > 0 {
                 core.backend().watch_orphan(seat);
             }
         }
@@ -155,7 +160,13 @@ impl Clerk {
                     }
                     wants_help |= backend.has_events(seat);
                 }
-                Some(_) => self.watched[seat] = None,
+                Some(_) => {
+                    self.watched[seat] = None;
+                    // Pushed by a thread that had lost the seat without knowing it.
+                    if backend.has_unsubmitted(seat) {
+                        backend.flush(seat);
+                    }
+                }
                 None => {
                     self.watched[seat] = None;
                     if backend.has_unsubmitted(seat) {

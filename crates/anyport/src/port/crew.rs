@@ -113,6 +113,16 @@ impl Crew {
         }
     }
 
+    /// The member's thread leaves `get` without a packet: it does not run for the port, so its
+    /// place is free until it comes back. The clerk looks after what it has prepared.
+    pub(super) fn step_aside(&self, member: &Arc<Member>) {
+        let left = self.seats().leave(member);
+        if left.is_some() {
+            self.settle(left);
+            self.wake_clerk();
+        }
+    }
+
     /// The member's thread is about to block, or was found blocked: its place goes to another.
     ///
     /// False when it has come back meanwhile. Mark and seat change under one lock, so that a thread

@@ -324,6 +324,9 @@ impl<T: Send + 'static> PortInner<T> {
                 return Ok(count);
             }
             if is_stopped() {
+                member.set_activity(Activity::Waiting);
+                self.core.backend().flush(seat);
+                self.crew.step_aside(&member);
                 return Err(Ended::Stopped);
             }
             if self.core.is_closed() {
@@ -408,6 +411,7 @@ impl<T: Send + 'static> PortInner<T> {
             }
             None => {
                 membership.member.set_activity(Activity::Waiting);
+                self.crew.step_aside(&membership.member);
                 Err(Ended::TimedOut)
             }
         }

@@ -200,8 +200,18 @@ impl Lane {
         self.waiters.fetch_add(1, Ordering::SeqCst);
         if !self.is_notified.swap(false, Ordering::SeqCst) {
             self.arm_doorbell();
-            self.refill_submission();
-            self.is_dirty.store(false, Ordering::Release);
+            // Cleared before the queue is filled, so that what is pushed from here on is seen by
+            // whoever flushes next.
+            self.is_dirty.swap(false, Ordering::SeqCst);
+            while !self.refill_submission() {
+                // More than the queue holds: it must all be in the kernel before this thread
+                // sleeps. A full completion queue (EBUSY) ends the wait below at once, too.
+                if let Err(e) = self.ring.submit()
+                    && e.raw_os_error() != Some(libc::EINTR)
+                {
+                    break;
+                }
+            }
             let result = match timeout {
                 None => self.ring.submit_and_wait(1),
                 Some(timeout) => {
