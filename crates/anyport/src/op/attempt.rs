@@ -324,7 +324,7 @@ impl Core {
             completion.accepted = Some(socket);
             return completion;
         }
-        let completion = Completion {
+        let mut completion = Completion {
             index: body.index,
             operation: Operation(body.token()),
             key: body.handle.as_ref().map_or(0, |h| h.key()),
@@ -336,8 +336,10 @@ impl Core {
             peer,
             accepted: Some(socket),
             next: None,
+            last: None,
         };
         body.done += 1;
+        body.unclaimed += 1;
         if !more {
             match body.ending {
                 None => {
@@ -347,8 +349,7 @@ impl Core {
                 }
                 Some(kind) => {
                     let error = Error::new(kind, body.kind.action());
-                    let last = self.conclude(serving, body, Err(error));
-                    self.push_ready(serving, last);
+                    completion.last = Some(Box::new(self.conclude(serving, body, Err(error))));
                 }
             }
         }

@@ -47,6 +47,9 @@ pub(crate) struct Body {
     /// Bytes transferred so far.
     pub(super) done: usize,
     pub(super) offset: u64,
+    /// Packets of an accept stream whose context has not been copied yet: the last packet, which
+    /// takes the context away, waits for them.
+    pub(super) unclaimed: u32,
     /// The request under way, or the last one.
     pub(super) request: Request,
     /// Kept when the operation is over, for the next one in this slot.
@@ -70,6 +73,7 @@ impl Body {
             buffers: Buffers::None,
             done: 0,
             offset: 0,
+            unclaimed: 0,
             request: Request::Readable,
             message: None,
             stream: None,
@@ -175,6 +179,7 @@ impl Body {
             peer: None,
             accepted: None,
             next: None,
+            last: None,
         };
         (completion, handle)
     }
@@ -199,4 +204,6 @@ pub(crate) struct Completion {
     /// The operation that is now first in line, and is to begin after this completion has found
     /// its place, so that packets of one handle keep their order: see `Core::begin_next`.
     pub(crate) next: Option<Token>,
+    /// The same stream's last completion, which follows this one.
+    pub(crate) last: Option<Box<Completion>>,
 }

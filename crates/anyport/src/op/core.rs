@@ -163,12 +163,28 @@ impl Core {
         if let Some(next) = completion.next.take() {
             self.begin(serving, next);
         }
+        if let Some(last) = completion.last.take() {
+            self.push_ready(serving, *last);
+        }
+    }
+
+    /// The context of one packet of an accept stream was copied.
+    pub(crate) fn claimed(&self, index: u32) {
+        self.table.lock(index).unclaimed -= 1;
+    }
+
+    /// Some thread is about to copy the context of an earlier packet of this operation.
+    pub(crate) fn has_unclaimed(&self, index: u32) -> bool {
+        self.table.lock(index).unclaimed > 0
     }
 
     /// Queues a completion for whichever thread comes next, and calls one.
     pub(crate) fn push_ready(&self, serving: usize, mut completion: Completion) {
-        let next = completion.next.take();
+        let (next, last) = (completion.next.take(), completion.last.take());
         self.queue_ready(completion);
+        if let Some(last) = last {
+            self.push_ready(serving, *last);
+        }
         if let Some(next) = next {
             self.begin(serving, next);
         }

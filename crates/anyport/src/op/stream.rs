@@ -215,6 +215,7 @@ impl Core {
             peer: None,
             accepted: None,
             next: None,
+            last: None,
         }
     }
 

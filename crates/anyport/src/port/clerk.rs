@@ -249,8 +249,12 @@ impl Clerk {
         }
     }
 
-    fn discard(&self, completion: crate::op::Completion) {
+    fn discard(&self, mut completion: crate::op::Completion) {
         let core = self.crew.core();
+        core.begin_next(core.backend().clerk_lane(), &mut completion);
+        if completion.more && !completion.is_held {
+            core.claimed(completion.index);
+        }
         if completion.is_held {
             core.release_stream(core.backend().clerk_lane(), completion.operation.0);
         }

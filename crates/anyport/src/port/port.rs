@@ -488,8 +488,16 @@ impl<T: Send + 'static> PortInner<T> {
             membership.held.push(c.operation.0);
         }
         let context = if c.more {
-            self.contexts.copy(c.index)
+            let context = self.contexts.copy(c.index);
+            if !c.is_held {
+                self.core.claimed(c.index);
+            }
+            context
         } else {
+            // Another thread has taken an earlier packet of this stream and is at the line above.
+            while self.core.has_unclaimed(c.index) {
+                std::thread::yield_now();
+            }
             let context = self.contexts.take(c.index);
             self.core.release(c.index);
             context
