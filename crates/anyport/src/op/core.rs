@@ -111,12 +111,7 @@ impl Core {
     /// calling thread serves: follow-up requests go there.
     pub(crate) fn next_completion(&self, lane: usize, serving: usize) -> Option<Completion> {
         let _reaping = self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(event) = self.backend.next_event(lane) {
-            if let Some(completion) = self.on_event(serving, event) {
-                return Some(completion);
-            }
-        }
-        None
+        self.reap(lane, serving)
     }
 
     /// As `next_completion` for another thread's lane: gives way to whoever is at it.
@@ -125,6 +120,30 @@ impl Core {
             return None;
         }
         let _reaping = self.reaping[lane].try_lock().ok()?;
+        self.reap(lane, serving)
+    }
+
+    /// Takes events of a lane, whose lock is held, until one of them completes an operation.
+    fn reap(&self, lane: usize, serving: usize) -> Option<Completion> {
+        let completion = self.take_event(lane, serving)?;
+        if self.ready_len.load(Ordering::Acquire) == 0 {
+            return Some(completion);
+        }
+        // An operation begins after the one before it on its handle has been taken or queued. If
+        // that one was queued since this thread looked, it must not be overtaken here.
+        self.push_ready(serving, completion);
+        self.pop_ready()
+    }
+
+    /// Queues every completion of a lane, for a thread that handles none itself.
+    pub(crate) fn queue_completions(&self, lane: usize) {
+        let _reaping = self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(completion) = self.take_event(lane, lane) {
+            self.push_ready(lane, completion);
+        }
+    }
+
+    fn take_event(&self, lane: usize, serving: usize) -> Option<Completion> {
         while let Some(event) = self.backend.next_event(lane) {
             if let Some(completion) = self.on_event(serving, event) {
                 return Some(completion);
@@ -141,6 +160,10 @@ impl Core {
         if self.ready_len.load(Ordering::Acquire) == 0 {
             return None;
         }
+        self.pop_ready()
+    }
+
+    fn pop_ready(&self) -> Option<Completion> {
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let completion = ready.pop_front();
         self.ready_len.store(ready.len(), Ordering::Release);

@@ -86,10 +86,7 @@ impl Clerk {
     /// Takes the events of the clerk's own lane, and hands its completions to whoever waits.
     fn serve(&self) {
         let core = self.crew.core();
-        let lane = core.backend().clerk_lane();
-        while let Some(completion) = core.next_completion(lane, lane) {
-            core.push_ready(lane, completion);
-        }
+        core.queue_completions(core.backend().clerk_lane());
     }
 
     /// Nothing to watch: from here on whoever begins to run wakes the clerk. False when somebody
