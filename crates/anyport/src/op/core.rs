@@ -108,24 +108,40 @@ impl Core {
     }
 
     /// The next completion of a lane, in the order of its events. `serving` is the lane that the
-    /// calling thread serves: follow-up requests go there.
-    pub(crate) fn next_completion(&self, lane: usize, serving: usize) -> Option<Completion> {
+    /// calling thread serves: follow-up requests go there. `upcoming` is told the numbers of
+    /// operations whose completions will follow soon.
+    pub(crate) fn next_completion(
+        &self,
+        lane: usize,
+        serving: usize,
+        upcoming: impl Fn(u32),
+    ) -> Option<Completion> {
         let _reaping = self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner);
-        self.reap(lane, serving)
+        self.reap(lane, serving, upcoming)
     }
 
     /// As `next_completion` for another thread's lane: gives way to whoever is at it.
-    pub(crate) fn steal_completion(&self, lane: usize, serving: usize) -> Option<Completion> {
+    pub(crate) fn steal_completion(
+        &self,
+        lane: usize,
+        serving: usize,
+        upcoming: impl Fn(u32),
+    ) -> Option<Completion> {
         if !self.backend.has_events(lane) {
             return None;
         }
         let _reaping = self.reaping[lane].try_lock().ok()?;
-        self.reap(lane, serving)
+        self.reap(lane, serving, upcoming)
     }
 
     /// Takes events of a lane, whose lock is held, until one of them completes an operation.
-    fn reap(&self, lane: usize, serving: usize) -> Option<Completion> {
-        let completion = self.take_event(lane, serving)?;
+    fn reap(
+        &self,
+        lane: usize,
+        serving: usize,
+        upcoming: impl Fn(u32),
+    ) -> Option<Completion> {
+        let completion = self.take_event(lane, serving, upcoming)?;
         if self.ready_len.load(Ordering::Acquire) == 0 {
             return Some(completion);
         }
@@ -138,13 +154,22 @@ impl Core {
     /// Queues every completion of a lane, for a thread that handles none itself.
     pub(crate) fn queue_completions(&self, lane: usize) {
         let _reaping = self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(completion) = self.take_event(lane, lane) {
+        while let Some(completion) = self.take_event(lane, lane, |_| {}) {
             self.push_ready(lane, completion);
         }
     }
 
-    fn take_event(&self, lane: usize, serving: usize) -> Option<Completion> {
-        while let Some(event) = self.backend.next_event(lane) {
+    fn take_event(
+        &self,
+        lane: usize,
+        serving: usize,
+        upcoming: impl Fn(u32),
+    ) -> Option<Completion> {
+        let upcoming = |token: Token| {
+            self.table.prefetch(token.index());
+            upcoming(token.index());
+        };
+        while let Some(event) = self.backend.next_event(lane, lane == serving, &upcoming) {
             if let Some(completion) = self.on_event(serving, event) {
                 return Some(completion);
             }

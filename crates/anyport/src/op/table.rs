@@ -4,6 +4,7 @@
 //! allocated once, at twice the size of the last, and live until the table does.
 
 use super::body::{Body, Phase};
+use crate::sys::prefetch;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -37,6 +38,13 @@ impl<E> Chunks<E> {
     pub(crate) fn get(&self, index: u32) -> Option<&E> {
         let (chunk, _, offset) = place(index);
         self.chunks[chunk].get()?.get(offset)
+    }
+
+    /// Asks the processor for the entry of this number.
+    pub(crate) fn prefetch(&self, index: u32) {
+        if let Some(entry) = self.get(index) {
+            prefetch(entry);
+        }
     }
 
     /// Every entry made so far.
@@ -104,6 +112,11 @@ impl OpTable {
     pub(super) fn lock(&self, index: u32) -> MutexGuard<'_, Body> {
         let slot = self.slots.get_or_make(index, |index| Mutex::new(Body::new(index)));
         slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the processor for a slot that will be locked soon.
+    pub(super) fn prefetch(&self, index: u32) {
+        self.slots.prefetch(index);
     }
 
     /// Slots in use: operations under way, and packets not taken yet.

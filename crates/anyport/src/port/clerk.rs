@@ -230,7 +230,7 @@ impl Clerk {
         loop {
             for lane in 0..lanes {
                 backend.flush(lane);
-                while let Some(completion) = core.next_completion(lane, serving) {
+                while let Some(completion) = core.next_completion(lane, serving, |_| {}) {
                     self.discard(completion);
                 }
             }

@@ -28,6 +28,11 @@ impl<T> Contexts<T> {
         *entry = Entry { context: Some(context), clone };
     }
 
+    /// Asks the processor for a context that will be wanted soon.
+    pub(super) fn prefetch(&self, index: u32) {
+        self.entries.prefetch(index);
+    }
+
     /// Takes the context of an operation that is over; `None` after `clear`.
     pub(super) fn take(&self, index: u32) -> Option<T> {
         let entry = self.entries.get(index)?;

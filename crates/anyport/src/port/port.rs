@@ -463,7 +463,7 @@ impl<T: Send + 'static> PortInner<T> {
             let completion = self
                 .core
                 .next_ready(seat)
-                .or_else(|| self.core.next_completion(seat, seat))
+                .or_else(|| self.core.next_completion(seat, seat, |i| self.contexts.prefetch(i)))
                 .or_else(|| self.steal(membership, seat))?;
             let mut completion = completion;
             self.core.begin_next(seat, &mut completion);
@@ -476,8 +476,9 @@ impl<T: Send + 'static> PortInner<T> {
     /// Takes what another thread has no time for.
     fn steal(&self, membership: &Membership, seat: usize) -> Option<Completion> {
         let lanes = self.concurrency;
-        let completion =
-            (1..lanes).find_map(|i| self.core.steal_completion((seat + i) % lanes, seat))?;
+        let upcoming = |i| self.contexts.prefetch(i);
+        let completion = (1..lanes)
+            .find_map(|i| self.core.steal_completion((seat + i) % lanes, seat, upcoming))?;
         Member::count(&membership.member.stolen);
         Some(completion)
     }

@@ -12,6 +12,7 @@
 //! * `issue`, `cancel` and `wake` may be called from any thread, in any state of the lane.
 
 mod choice;
+mod prefetch;
 mod readiness;
 mod unix;
 #[cfg(target_os = "linux")]
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
+pub(crate) use prefetch::prefetch;
 pub(crate) use unix::clock::{ThreadClock, ThreadWatch};
 pub(crate) use unix::code::{error_from_code, error_from_io, is_connect_in_progress};
 pub(crate) use unix::descriptor::Descriptor;
@@ -249,8 +251,21 @@ impl Backend {
 
     /// The next event of a lane; `None` when there is none now. The caller makes sure that only
     /// one thread at a time takes events from a lane, so that they stay in order.
-    pub(crate) fn next_event(&self, lane: usize) -> Option<Event> {
-        dispatch!(self, b => b.next_event(lane))
+    ///
+    /// Whoever serves the lane (`is_served`) may find further events prepared for it, of which
+    /// `upcoming` is told the tokens; another thread must leave the lane so that its own finds
+    /// them when it looks.
+    pub(crate) fn next_event(
+        &self,
+        lane: usize,
+        is_served: bool,
+        upcoming: impl Fn(Token),
+    ) -> Option<Event> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.next_event(lane, is_served, upcoming),
+            Backend::Readiness(readiness) => readiness.next_event(),
+        }
     }
 
     /// How many events `next_event` would probably find. Makes no system call.

@@ -15,17 +15,22 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Completions that are taken out of the queue ahead of their turn, so that what they belong to is
+/// in the cache by then.
+pub(super) const REAPED_MAX: usize = 16;
 
 /// A ring and what belongs to it.
 pub(super) struct Lane {
     ring: IoUring,
     /// Entries that found the submission queue full; the lock guards the queue as well.
     overflow: Mutex<VecDeque<squeue::Entry>>,
-    /// The lock guards the completion queue as well.
-    groups: Mutex<Groups>,
+    arrivals: Mutex<Arrivals>,
+    /// Length of `Arrivals::reaped`, so that looking takes no lock.
+    reaped_len: AtomicUsize,
     /// Something was pushed since the last flush began.
     is_dirty: AtomicBool,
     /// `wake` was called and no `wait` has returned since.
@@ -57,7 +62,11 @@ impl Lane {
         Ok(Lane {
             ring,
             overflow: Mutex::new(VecDeque::new()),
-            groups: Mutex::new(Groups::new(provided_bytes_max)),
+            arrivals: Mutex::new(Arrivals {
+                groups: Groups::new(provided_bytes_max),
+                reaped: VecDeque::with_capacity(REAPED_MAX),
+            }),
+            reaped_len: AtomicUsize::new(0),
             is_dirty: AtomicBool::new(false),
             is_notified: AtomicBool::new(false),
             waiters: AtomicU32::new(0),
@@ -122,24 +131,28 @@ impl Lane {
         }
     }
 
-    /// The next event; the answers to internal entries are consumed on the way.
+    /// The next event; the answers to internal entries are consumed on the way. Up to `ahead`
+    /// completions are taken out of the queue, and `upcoming` is told their tokens: more than one
+    /// only by the thread that serves the lane, which else would sleep on an empty queue.
     /// `on_orphan` is told the number of a lane without a thread that has events.
     pub(super) fn next_event(
         &self,
         pool: &BufferPool,
         bell: &Bell,
+        ahead: usize,
+        upcoming: impl Fn(Token),
         on_orphan: impl Fn(usize),
     ) -> Option<Event> {
         loop {
-            let mut groups = lock(&self.groups);
-            let completion = match self.next_completion() {
+            let mut arrivals = lock(&self.arrivals);
+            let completion = match self.next_completion(&mut arrivals, ahead, &upcoming) {
                 Some(completion) => completion,
                 None if self.is_overflown() => {
                     // The kernel holds completions back that found the queue full: ask for them.
-                    drop(groups);
+                    drop(arrivals);
                     self.fetch_overflown();
-                    groups = lock(&self.groups);
-                    self.next_completion()?
+                    arrivals = lock(&self.arrivals);
+                    self.next_completion(&mut arrivals, ahead, &upcoming)?
                 }
                 None => return None,
             };
@@ -148,7 +161,7 @@ impl Lane {
             let outcome = match Sort::of(word) {
                 Sort::Cancel => continue,
                 Sort::Wake => {
-                    drop(groups);
+                    drop(arrivals);
                     // Whoever takes another lane's wake-up must not swallow it.
                     if self.waiters.load(Ordering::SeqCst) > 0 {
                         bell.strike(self.raw_fd());
@@ -171,7 +184,7 @@ impl Lane {
                     Some(id) => {
                         let length = result.max(0) as usize;
                         let filled = length.min(class.bytes());
-                        let buffer = groups.take(class, id, filled, pool);
+                        let buffer = arrivals.groups.take(class, id, filled, pool);
                         match result {
                             0.. if length > filled => Outcome::PooledTruncated(buffer),
                             0.. => Outcome::Pooled(buffer),
@@ -192,7 +205,9 @@ impl Lane {
         // SAFETY: only the two counters are read, atomics of the shared mapping. The view must not
         // be dropped: its drop writes the head, which belongs to whoever holds the lock.
         let queue = ManuallyDrop::new(unsafe { self.ring.completion_shared() });
-        queue.len() + usize::from(self.is_overflown())
+        queue.len()
+            + self.reaped_len.load(Ordering::Acquire)
+            + usize::from(self.is_overflown())
     }
 
     /// See [`crate::sys::Backend::wait`].
@@ -246,12 +261,12 @@ impl Lane {
     /// Registers the buffer group of `class`, once; false when this lane's share of the pool is
     /// below one buffer, so that it lends none to the kernel.
     pub(super) fn prepare_group(&self, class: SizeClass, pool: &BufferPool) -> bool {
-        lock(&self.groups).prepare(&self.ring, class, pool)
+        lock(&self.arrivals).groups.prepare(&self.ring, class, pool)
     }
 
     /// See [`crate::sys::Backend::replenish`].
     pub(super) fn replenish(&self, class: SizeClass, pool: &BufferPool) -> bool {
-        lock(&self.groups).grow(class, pool)
+        lock(&self.arrivals).groups.grow(class, pool)
     }
 
     fn arm_doorbell(&self) {
@@ -285,11 +300,26 @@ impl Lane {
         unsafe { self.ring.submission_shared().push(entry).is_ok() }
     }
 
-    /// Takes one completion; the lock of `groups` is held.
-    fn next_completion(&self) -> Option<cqueue::Entry> {
-        // SAFETY: the lock of `groups`, which every caller holds, makes this thread the only one
-        // that reads the queue and moves its head.
-        unsafe { self.ring.completion_shared() }.next()
+    /// Takes one completion.
+    fn next_completion(
+        &self,
+        arrivals: &mut Arrivals,
+        ahead: usize,
+        upcoming: impl Fn(Token),
+    ) -> Option<cqueue::Entry> {
+        let reaped = &mut arrivals.reaped;
+        if reaped.len() <= ahead / 2 {
+            // SAFETY: the lock of `arrivals`, which every caller holds, makes this thread the only
+            // one that reads the queue and moves its head.
+            let queue = unsafe { self.ring.completion_shared() };
+            for completion in queue.take(ahead.saturating_sub(reaped.len())) {
+                upcoming(Token::from_bits(completion.user_data()));
+                reaped.push_back(completion);
+            }
+        }
+        let completion = reaped.pop_front();
+        self.reaped_len.store(reaped.len(), Ordering::Release);
+        completion
     }
 
     fn is_overflown(&self) -> bool {
@@ -304,6 +334,13 @@ impl Lane {
         // the next call tries again.
         let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 0, GETEVENTS, None) };
     }
+}
+
+/// What came from the kernel; its lock guards the completion queue as well.
+struct Arrivals {
+    groups: Groups,
+    /// Completions that were taken out of the queue, in order.
+    reaped: VecDeque<cqueue::Entry>,
 }
 
 /// How other threads tell the clerk, which alone submits to its ring, that there is work.

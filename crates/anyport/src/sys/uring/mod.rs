@@ -20,7 +20,7 @@ use super::{BackendOptions, Descriptor, Event, Request, Token};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
 use bell::Bell;
-use lane::{Doorbell, Lane};
+use lane::{Doorbell, Lane, REAPED_MAX};
 use std::time::Duration;
 
 pub(super) use probe::probe;
@@ -100,8 +100,14 @@ impl Uring {
         }
     }
 
-    pub(super) fn next_event(&self, lane: usize) -> Option<Event> {
-        self.lanes[lane].next_event(&self.pool, &self.bell, |orphan| {
+    pub(super) fn next_event(
+        &self,
+        lane: usize,
+        is_served: bool,
+        upcoming: impl Fn(Token),
+    ) -> Option<Event> {
+        let ahead = if is_served { REAPED_MAX } else { 1 };
+        self.lanes[lane].next_event(&self.pool, &self.bell, ahead, upcoming, |orphan| {
             self.lanes[orphan].set_orphan_watched(false);
         })
     }
