@@ -6,39 +6,30 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "world/child.rs"]
+mod child;
+
 use anyport::{BackendKind, CompletionPort, Error, ErrorKind, available_backends, net};
+use child::{is_child, run_in_child};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Set in the child.
-const IN_CHILD: &str = "ANYPORT_TEST_IO_URING_IS_FORBIDDEN";
-
 /// Runs `body` in a child process in which `io_uring_setup` fails, with `ANYPORT_BACKEND` set to
 /// `backend`. `test` is the name of the calling test.
 fn where_it_is_forbidden(test: &str, backend: Option<&str>, body: impl FnOnce()) {
-    if std::env::var_os(IN_CHILD).is_some() {
+    if is_child() {
         forbid_io_uring();
         return body();
     }
-    let program = std::env::current_exe().expect("a test knows its program");
-    let mut child = Command::new(program);
-    child.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(IN_CHILD, "1");
-    match backend {
-        Some(name) => child.env("ANYPORT_BACKEND", name),
-        None => child.env_remove("ANYPORT_BACKEND"),
-    };
-    let output = child.output().expect("the program can be run again");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && told.contains("1 passed"),
-        "in the child: {}\n{told}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
+    run_in_child(test, |child| {
+        match backend {
+            Some(name) => child.env("ANYPORT_BACKEND", name),
+            None => child.env_remove("ANYPORT_BACKEND"),
+        };
+    });
 }
 
 /// From now on `io_uring_setup` fails with EPERM in this thread and in those that it starts.
@@ -100,6 +91,16 @@ fn echo_once(port: &CompletionPort<&'static str>) {
     assert_eq!(&answer, b"hello");
 }
 
+/// A port that nobody has set up is on readiness, gives this among its reasons, and works.
+fn assert_readiness_serves(reason: &str) -> CompletionPort<&'static str> {
+    let port = CompletionPort::new(0).expect("readiness always works");
+    let choice = port.backend();
+    assert_eq!(choice.kind, BackendKind::Readiness);
+    assert!(choice.reason.contains(reason), "{}", choice.reason);
+    echo_once(&port);
+    port
+}
+
 fn check_refusal(result: Result<CompletionPort<()>, Error>) {
     let error = result.expect_err("io_uring is not to be had, and was asked for");
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -111,12 +112,10 @@ fn check_refusal(result: Result<CompletionPort<()>, Error>) {
 #[test]
 fn the_port_chooses_readiness_and_says_why() {
     where_it_is_forbidden("the_port_chooses_readiness_and_says_why", None, || {
-        let port = CompletionPort::new(0).expect("readiness always works");
-        assert_eq!(port.backend().kind, BackendKind::Readiness);
+        let port = assert_readiness_serves("EPERM");
         let reason = &port.backend().reason;
-        assert!(reason.contains("io_uring") && reason.contains("EPERM"), "{reason}");
+        assert!(reason.contains("io_uring"), "{reason}");
         assert!(port.backend().to_string().contains(reason));
-        echo_once(&port);
     });
 }
 
@@ -124,10 +123,7 @@ fn the_port_chooses_readiness_and_says_why() {
 fn automatic_choice_by_name_is_as_without_a_name() {
     let test = "automatic_choice_by_name_is_as_without_a_name";
     where_it_is_forbidden(test, Some("auto"), || {
-        let port = CompletionPort::new(0).expect("readiness always works");
-        assert_eq!(port.backend().kind, BackendKind::Readiness);
-        assert!(port.backend().reason.contains("EPERM"), "{}", port.backend().reason);
-        echo_once(&port);
+        assert_readiness_serves("EPERM");
     });
 }
 
@@ -166,9 +162,6 @@ fn forcing_io_uring_by_the_environment_is_a_clear_error() {
 fn forcing_readiness_by_the_environment_works() {
     let test = "forcing_readiness_by_the_environment_works";
     where_it_is_forbidden(test, Some("readiness"), || {
-        let port = CompletionPort::new(0).expect("it always works");
-        assert_eq!(port.backend().kind, BackendKind::Readiness);
-        assert!(port.backend().reason.contains("ANYPORT_BACKEND"), "{}", port.backend().reason);
-        echo_once(&port);
+        assert_readiness_serves("ANYPORT_BACKEND");
     });
 }

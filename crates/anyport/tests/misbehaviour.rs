@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-use world::{DEADLINE, port_on, until};
+use world::{DEADLINE, builder, wait_until};
 
 world::on_every_backend! {
     tests::peers_that_reset_in_the_middle_disturb_nobody,
@@ -43,7 +43,7 @@ fn alone(test: impl FnOnce()) {
     let before = descriptors();
     test();
     // A port that was dropped is gone when the kernel is done with it.
-    until("the port's own descriptors are closed", || descriptors() <= before);
+    wait_until("the port's own descriptors are closed", || descriptors() <= before);
 }
 
 /// Open descriptors of this process.
@@ -106,7 +106,7 @@ impl Witnesses {
     /// Ends them; each must have been served meanwhile, and been served right.
     fn finish(self) {
         let before = self.messages.load(Ordering::Relaxed);
-        until("those who behave are still served", || {
+        wait_until("those who behave are still served", || {
             self.messages.load(Ordering::Relaxed) >= before + 8
         });
         self.is_over.store(true, Ordering::Relaxed);
@@ -139,12 +139,12 @@ fn misbehave_alone(kind: BackendKind, deed: impl Fn(&Server)) {
     // What is made once and kept is made now.
     let warm_up = Witnesses::start(&server);
     warm_up.finish();
-    until("the first clients are gone", || server.connections() == 0);
+    wait_until("the first clients are gone", || server.connections() == 0);
     let before = Account::of(&server, kind);
     let witnesses = Witnesses::start(&server);
     deed(&server);
     witnesses.finish();
-    until("all clients are gone", || server.connections() == 0);
+    wait_until("all clients are gone", || server.connections() == 0);
     // A connection is counted until its context goes, a moment before its descriptor closes.
     let start = std::time::Instant::now();
     loop {
@@ -157,7 +157,7 @@ fn misbehave_alone(kind: BackendKind, deed: impl Fn(&Server)) {
     }
     let (pool, panics) = server.end();
     assert_eq!(panics, 0, "a handler panicked");
-    until("every pooled buffer came back", || pool.live() == 0);
+    wait_until("every pooled buffer came back", || pool.live() == 0);
 }
 
 /// Makes the close of this stream a reset.
@@ -248,7 +248,7 @@ fn stop_reading(server: &Server, leaves: bool) {
         } else {
             read_all_written(&mut stream, written);
         }
-        until("the server is done with it", || !server.is_paused(client));
+        wait_until("the server is done with it", || !server.is_paused(client));
     }
     assert!(
         server.waiting_peak() <= HIGH_WATER_BYTES + server::OVERSHOOT_BYTES,
@@ -326,7 +326,7 @@ mod tests {
     pub(crate) fn a_handler_that_panics_is_counted_and_its_thread_lives_on(kind: BackendKind) {
         alone(|| {
             const PACKETS: usize = 1_000;
-            let port: CompletionPort<usize> = port_on(kind).build().expect("the backend is there");
+            let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
             let (seen, handled) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
             let pool = WorkerPool::builder(&port)
                 .threads(1)
@@ -350,7 +350,7 @@ mod tests {
             for number in 0..PACKETS {
                 port.post(0, 0, number).expect("there is room");
             }
-            until("every packet was handled or panicked over", || {
+            wait_until("every packet was handled or panicked over", || {
                 handled.load(Ordering::Relaxed) + seen.load(Ordering::Relaxed) == PACKETS
             });
             assert_eq!(pool.panics(), PACKETS as u64 / 2);
@@ -361,7 +361,7 @@ mod tests {
 
     pub(crate) fn a_stream_goes_on_after_its_handler_panicked(kind: BackendKind) {
         alone(|| {
-            let port: CompletionPort<()> = port_on(kind).build().expect("the backend is there");
+            let port: CompletionPort<()> = builder(kind).build().expect("the backend is there");
             let received = Arc::<Mutex<Vec<u8>>>::default();
             let is_ended = Arc::<AtomicBool>::default();
             let pool = WorkerPool::builder(&port)
@@ -387,12 +387,12 @@ mod tests {
                 theirs.write_all(&[byte]).expect("it is connected");
             }
             drop(theirs);
-            until("the stream ended", || is_ended.load(Ordering::Acquire));
+            wait_until("the stream ended", || is_ended.load(Ordering::Acquire));
             let received = received.lock().expect("no panic inside");
             assert_eq!(*received, (0..200_u8).collect::<Vec<u8>>());
             assert!(pool.panics() > 0);
             drop(handle);
-            until("nothing is left", || port.stats().operations_live == 0);
+            wait_until("nothing is left", || port.stats().operations_live == 0);
         });
     }
 
@@ -403,15 +403,15 @@ mod tests {
             for panics in 1..=50 {
                 let mut stream = server.connect();
                 stream.write_all(server::PANIC_PLEASE).expect("it is connected");
-                until("the handler panicked", || server.panics() == panics);
+                wait_until("the handler panicked", || server.panics() == panics);
                 // The connection and its stream are as they were.
                 echo(&mut stream, 3, 2_000);
             }
             witnesses.finish();
-            until("all clients are gone", || server.connections() == 0);
+            wait_until("all clients are gone", || server.connections() == 0);
             let (pool, panics) = server.end();
             assert_eq!(panics, 50);
-            until("every pooled buffer came back", || pool.live() == 0);
+            wait_until("every pooled buffer came back", || pool.live() == 0);
         });
     }
 }

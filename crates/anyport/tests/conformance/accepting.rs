@@ -3,8 +3,8 @@
 use crate::peers::assert_nothing_comes;
 use crate::starts::{error_of, room};
 use crate::world::{
-    any_local, assert_nothing_is_left, builder, bytes_of, get, get_all, next, port, read_exactly,
-    wait_until,
+    any_local, assert_nothing_is_left, builder, bytes_of, connect, get, get_all, next, port,
+    read_exactly, wait_until,
 };
 use anyport::net::{SocketHandle, listen};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, WorkerPool};
@@ -17,16 +17,7 @@ use std::thread;
 const LISTENER: usize = 0x1157;
 
 fn listener<T: Send + 'static>(port: &CompletionPort<T>) -> (SocketHandle<T>, SocketAddr) {
-    let handle = port.associate(listen(any_local()).expect("a listener"), LISTENER);
-    let handle = handle.expect("associated");
-    let address = handle.local_addr().expect("an address");
-    (handle, address)
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(crate::world::DEADLINE)).expect("a timeout");
-    stream
+    crate::world::listener(port, LISTENER)
 }
 
 /// The packet's connection is the client's, and as good as any other.

@@ -1,19 +1,19 @@
 //! Cancelling: every kind of operation, wherever it stands, exactly once, and without losing bytes.
 
 use crate::peers::{
-    LARGE, assert_nothing_comes, assert_pattern, full_listener, pattern, read_pattern_slowly,
-    wait_for_full,
+    LARGE, assert_nothing_comes, assert_pattern, full_listener, pattern, pattern_from,
+    read_pattern_slowly, wait_for_full,
 };
-use crate::starts::{RECEIVES, Started, error_of, room};
+use crate::starts::{RECEIVES, Start, error_of, room};
 use crate::world::{
-    DEADLINE, any_local, assert_nothing_is_left, associated, bytes_of, connection, get, get_all,
-    next, port, read_exactly, streams,
+    any_local, assert_nothing_is_left, bytes_of, connect, connection, connection_with_duplicate,
+    get, get_all, listener, next, port, read_exactly,
 };
 use anyport::buf::Buffer;
-use anyport::net::{Socket, SocketHandle, listen};
+use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, Error, ErrorKind, OperationKind, Packet};
 use std::io::Write;
-use std::net::{TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread;
 
@@ -34,9 +34,7 @@ pub fn s35_a_cancelled_operation_comes_once_as_cancelled(kind: BackendKind) {
     let (connected, _peer) = connection(&port, 35);
     let udp = UdpSocket::bind(any_local()).expect("a socket");
     let udp = port.associate(Socket::from(udp), 35).expect("associated");
-    let listener = port.associate(listen(any_local()).expect("a listener"), 35);
-    let listener = listener.expect("associated");
-    type Start = fn(&SocketHandle<usize>, usize) -> Started;
+    let (listener, _) = listener(&port, 35);
     let datagram: Start = |handle, context| {
         let parts = [10, 20].map(|bytes| Buffer::from(room(bytes)));
         handle.receive_from(parts, context)
@@ -188,8 +186,7 @@ pub fn s35_a_second_cancel_is_not_found(kind: BackendKind) {
 pub fn s35_a_duplicate_cancels_from_another_thread(kind: BackendKind) {
     let port = port(kind);
     let (connected, _peer) = connection(&port, 35);
-    let listener = port.associate(listen(any_local()).expect("a listener"), 35);
-    let listener = listener.expect("associated");
+    let (listener, _) = listener(&port, 35);
     let (sender, operations) = mpsc::channel();
     let duplicates = (connected.clone(), listener.try_clone().expect("a duplicate"));
     let canceller = thread::spawn(move || {
@@ -258,9 +255,7 @@ pub fn s35_a_send_to_a_full_peer_is_cancelled(kind: BackendKind) {
         || pattern(35, LARGE).chunks(1_000_003).map(|c| Buffer::from(c.to_vec())).collect(),
     ];
     for buffers in parts {
-        let (near, mut peer) = streams();
-        let duplicate = near.try_clone().expect("a duplicate");
-        let handle = associated(&port, near, 35);
+        let (handle, duplicate, mut peer) = connection_with_duplicate(&port, 35);
         let operation = handle.send(buffers(), 1).expect("started");
         assert_nothing_comes("the peer does not read", &port);
         wait_for_full(&port, &duplicate);
@@ -322,8 +317,7 @@ pub fn s35_a_cancelled_receive_loses_no_byte(kind: BackendKind) {
         let writer = thread::spawn(move || {
             let mut place = 0;
             for length in orders {
-                let message: Vec<u8> = pattern(35, place + length).split_off(place);
-                peer.write_all(&message).expect("written");
+                peer.write_all(&pattern_from(35, place, length)).expect("written");
                 place += length;
                 told.send(()).expect("the statement waits");
             }
@@ -380,9 +374,7 @@ pub fn s35_a_cancelled_receive_loses_no_byte(kind: BackendKind) {
 /// Also after a cancelled accept the connection goes to the next one.
 pub fn s35_a_cancelled_accept_loses_no_connection(kind: BackendKind) {
     let port = port(kind);
-    let handle = port.associate(listen(any_local()).expect("a listener"), 35);
-    let handle = handle.expect("associated");
-    let address = handle.local_addr().expect("an address");
+    let (handle, address) = listener(&port, 35);
     for round in 0..100 {
         let is_stream = round % 2 == 0;
         let operation = match is_stream {
@@ -390,7 +382,7 @@ pub fn s35_a_cancelled_accept_loses_no_connection(kind: BackendKind) {
             false => handle.accept(round),
         };
         let operation = operation.expect("started");
-        let connects = thread::spawn(move || TcpStream::connect(address).expect("a connection"));
+        let connects = thread::spawn(move || connect(address));
         if round % 3 == 0 {
             thread::yield_now();
         }
@@ -412,7 +404,6 @@ pub fn s35_a_cancelled_accept_loses_no_connection(kind: BackendKind) {
             accepted = get(&port).accepted;
         }
         let mut server = accepted.expect("the connection").into_tcp_stream();
-        client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         server.write_all(b"served").expect("written");
         assert_eq!(read_exactly(&mut client, 6), b"served");
     }

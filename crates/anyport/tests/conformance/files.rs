@@ -2,18 +2,17 @@
 
 use crate::peers::{assert_pattern, pattern};
 use crate::starts::{error_of, room};
-use crate::world::{TemporaryPath, assert_nothing_is_left, bytes_of, get, get_all, port};
+use crate::world::{
+    TemporaryPath, assert_nothing_is_left, bytes_of, file_with, get, get_all, is_in_own_process,
+    port,
+};
 use anyport::buf::Buffer;
 use anyport::fs::{FileHandle, OpenOptions};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
 use std::path::Path;
-use std::process::Command;
 
 fn file_to_read(port: &CompletionPort<usize>, length: usize) -> (FileHandle<usize>, TemporaryPath) {
-    let path = TemporaryPath::new();
-    std::fs::write(&path, pattern(41, length)).expect("a file");
-    let file = OpenOptions::new().read(true).open(&path).expect("open");
-    (port.associate(file, 41).expect("associated"), path)
+    file_with(port, 41, &pattern(41, length))
 }
 
 fn file_to_write(port: &CompletionPort<usize>, path: &Path) -> FileHandle<usize> {
@@ -156,32 +155,6 @@ pub fn s42_gather_writes_leave_in_order(kind: BackendKind) {
     let written = std::fs::read(&path).expect("the file");
     assert!(written[..11] == [0; 11] && written[11..] == all);
     assert_nothing_is_left(&port);
-}
-
-/// Set in a process that a statement starts to change what holds for a whole process.
-const CHILD: &str = "ANYPORT_CONFORMANCE_CHILD";
-
-/// Runs this statement in a process of its own: true there, where it is to be tested; otherwise
-/// its outcome has been taken over.
-fn is_in_own_process(kind: BackendKind, statement: &str) -> bool {
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    let backend = match kind {
-        BackendKind::IoUring => "io_uring",
-        _ => "readiness",
-    };
-    let output = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", &format!("{backend}::{statement}"), "--nocapture"])
-        .env(CHILD, "1")
-        .output()
-        .expect("started");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let failed = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}:\n{said}{failed}", output.status);
-    assert!(said.contains("1 passed"), "it ran: {said}");
-    said.lines().filter(|line| line.contains("not run")).for_each(|line| println!("{line}"));
-    false
 }
 
 /// Writes that cross the limit, and writes behind it, of one buffer and of several.

@@ -3,12 +3,11 @@
 //! Wake-ups are counted for all threads of the engine in this process, so each of these runs in a
 //! process of its own: this program again, with one test.
 
-use crate::world::{Gate, any_local, connection, read_exactly, wait_until};
-use anyport::net::{Socket, SocketHandle};
+use crate::world::{Gate, connection, is_in_own_process, listener, read_exactly, wait_until};
+use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, OperationKind, Packet, WorkerPool};
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,26 +15,14 @@ use std::time::{Duration, Instant};
 /// How long a port is observed.
 const OBSERVED: Duration = Duration::from_secs(10);
 
-/// Set in the process that runs one test alone.
-const ALONE: &str = "ANYPORT_CONFORMANCE_ALONE";
-
-/// True in a process of its own; starts that process and waits for it otherwise.
-fn is_alone(kind: BackendKind, name: &str) -> bool {
-    if std::env::var_os(ALONE).is_some() {
-        return true;
+/// True in a process of its own, where the statement is to be tested; false when it passed there,
+/// or the system cannot tell.
+fn is_alone(kind: BackendKind, statement: &str) -> bool {
+    if !cfg!(target_os = "linux") {
+        println!("not run: the system does not tell how often a thread has slept");
+        return false;
     }
-    let program = std::env::current_exe().expect("this program");
-    let test = format!("{kind}::{name}");
-    let output = Command::new(program)
-        .args(["--exact", &test, "--nocapture", "--test-threads", "1"])
-        .env(ALONE, "1")
-        .output()
-        .expect("it runs");
-    let told = String::from_utf8_lossy(&output.stdout);
-    let failure = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{test} alone: {told}\n{failure}");
-    assert!(told.contains("1 passed"), "{test} is not a test: {told}");
-    false
+    is_in_own_process(kind, statement)
 }
 
 /// How often each thread of the engine went to sleep so far: with every wake-up once more.
@@ -56,6 +43,30 @@ fn sleeps() -> Vec<(String, u64)> {
     sleeps.sort();
     sleeps
 }
+
+/// Waits until the engine, of at least this many threads, has come to rest: the same counts for
+/// half a second.
+fn wait_until_at_rest(threads: usize) {
+    let (mut before, mut since) = (sleeps(), Instant::now());
+    wait_until("the engine's rest", || {
+        let now = sleeps();
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        since.elapsed() >= Duration::from_millis(500)
+    });
+    assert!(before.len() >= threads, "at least {threads} threads: {before:?}");
+}
+
+/// No thread of the engine wakes up while it is observed.
+fn assert_stays_at_rest() {
+    let before = sleeps();
+    thread::sleep(OBSERVED);
+    assert_eq!(sleeps(), before, "an idle port wakes up");
+}
+
+/// The clerk, and the four threads of a `Server`.
+const THREADS: usize = 5;
 
 /// A server with every sort of operation under way, after some traffic.
 struct Server {
@@ -94,8 +105,7 @@ impl Server {
         for handle in &handles[12..] {
             handle.receive_ready(()).expect("started");
         }
-        let listener = std::net::TcpListener::bind(any_local()).expect("a listener");
-        let listener = port.associate(Socket::from(listener), 99).expect("associated");
+        let (listener, _) = listener(&port, 99);
         listener.accept_stream(()).expect("started");
         for _ in 0..20 {
             for peer in &mut peers[..8] {
@@ -110,19 +120,6 @@ impl Server {
         Server { port, pool, handles, peers, spinning }
     }
 
-    /// Waits until the engine has come to rest: the same counts for half a second.
-    fn wait_until_at_rest(&self) {
-        let (mut before, mut since) = (sleeps(), Instant::now());
-        wait_until("the engine's rest", || {
-            let now = sleeps();
-            if now != before {
-                (before, since) = (now, Instant::now());
-            }
-            since.elapsed() >= Duration::from_millis(500)
-        });
-        assert!(before.len() >= 5, "the clerk and four threads: {before:?}");
-    }
-
     fn end(self) {
         self.pool.join();
         self.port.close();
@@ -131,26 +128,16 @@ impl Server {
 }
 
 pub fn s48_an_idle_port_does_not_wake_up(kind: BackendKind) {
-    if !cfg!(target_os = "linux") {
-        println!("not run: the system does not tell how often a thread has slept");
-        return;
-    }
     if !is_alone(kind, "s48_an_idle_port_does_not_wake_up") {
         return;
     }
     let server = Server::start(kind);
-    server.wait_until_at_rest();
-    let before = sleeps();
-    thread::sleep(OBSERVED);
-    assert_eq!(sleeps(), before, "an idle port wakes up");
+    wait_until_at_rest(THREADS);
+    assert_stays_at_rest();
     server.end();
 }
 
 pub fn s48_an_idle_port_without_threads_does_not_wake_up(kind: BackendKind) {
-    if !cfg!(target_os = "linux") {
-        println!("not run: the system does not tell how often a thread has slept");
-        return;
-    }
     if !is_alone(kind, "s48_an_idle_port_without_threads_does_not_wake_up") {
         return;
     }
@@ -158,28 +145,16 @@ pub fn s48_an_idle_port_without_threads_does_not_wake_up(kind: BackendKind) {
     let port = crate::world::port(kind);
     let (handle, _peer) = connection(&port, 1);
     handle.receive(vec![0; 64], ()).expect("started");
-    let (mut before, mut since) = (sleeps(), Instant::now());
-    wait_until("the clerk's rest", || {
-        let now = sleeps();
-        if now != before {
-            (before, since) = (now, Instant::now());
-        }
-        since.elapsed() >= Duration::from_millis(500)
-    });
-    thread::sleep(OBSERVED);
-    assert_eq!(sleeps(), before, "an idle port wakes up");
+    wait_until_at_rest(1);
+    assert_stays_at_rest();
 }
 
 pub fn s48_a_handler_that_runs_long_causes_few_wake_ups(kind: BackendKind) {
-    if !cfg!(target_os = "linux") {
-        println!("not run: the system does not tell how often a thread has slept");
-        return;
-    }
     if !is_alone(kind, "s48_a_handler_that_runs_long_causes_few_wake_ups") {
         return;
     }
     let server = Server::start(kind);
-    server.wait_until_at_rest();
+    wait_until_at_rest(THREADS);
     server.port.post(0, 0, ()).expect("room");
     server.spinning.wait_for(1);
     let total = |sleeps: Vec<(String, u64)>| sleeps.into_iter().map(|(_, n)| n).sum::<u64>();

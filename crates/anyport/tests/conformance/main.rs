@@ -27,28 +27,12 @@ mod threads;
 mod transmitting;
 mod world;
 
-/// Makes a test of each statement for each backend.
+/// Makes a test of each statement for each backend, and a list of all.
 macro_rules! statements {
     ($($file:ident { $($name:ident,)* })*) => {
         const STATEMENTS: &[&str] = &[$($(stringify!($name),)*)*];
 
-        mod io_uring {
-            $($(
-                #[test]
-                fn $name() {
-                    crate::world::run(anyport::BackendKind::IoUring, crate::$file::$name);
-                }
-            )*)*
-        }
-
-        mod readiness {
-            $($(
-                #[test]
-                fn $name() {
-                    crate::world::run(anyport::BackendKind::Readiness, crate::$file::$name);
-                }
-            )*)*
-        }
+        world::on_every_backend! { $($($file::$name,)*)* }
     };
 }
 

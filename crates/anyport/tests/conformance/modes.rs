@@ -6,10 +6,10 @@ use crate::peers::{
 };
 use crate::starts::{RECEIVES, error_of, failure_of, room};
 use crate::world::{
-    any_local, assert_nothing_is_left, associated, bytes_of, connection, get, get_all, next, port,
-    streams,
+    assert_nothing_is_left, associated, connection, connection_with_duplicate, get, get_all,
+    listener, next, port, streams,
 };
-use anyport::net::{Socket, listen};
+use anyport::net::Socket;
 use anyport::{BackendKind, ErrorKind};
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -32,9 +32,8 @@ pub fn s24_a_receive_timeout_does_not_end_a_receive(kind: BackendKind) {
             assert_nothing_comes_for(name, &port, timeout * 3);
             peer.write_all(b"late").expect("written");
             let packet = get(&port);
-            let length = if receive.takes_bytes { 4 } else { 0 };
-            assert_eq!((packet.result, packet.context), (Ok(length), 1), "{name}");
-            assert_eq!(bytes_of(&packet), &b"late"[..length], "{name}");
+            assert_eq!(packet.context, 1, "{name}");
+            receive.assert_brings(&packet, b"late");
         }
     }
 }
@@ -70,15 +69,12 @@ pub fn s24_blocking_mode_does_not_make_a_start_wait(kind: BackendKind) {
 
 fn starts_in_blocking_mode(kind: BackendKind) {
     let port = port(kind);
-    let (near, _peer) = streams();
-    let duplicate = near.try_clone().expect("a duplicate");
-    let handle = associated(&port, near, 1);
+    let (handle, duplicate, _peer) = connection_with_duplicate(&port, 1);
     duplicate.set_nonblocking(false).expect("the mode");
     handle.receive(room(10), 1).expect("started");
     handle.send(pattern(24, LARGE), 2).expect("started");
 
-    let listener = port.associate(listen(any_local()).expect("a listener"), 2).expect("associated");
-    let address = listener.local_addr().expect("an address");
+    let (listener, address) = listener(&port, 2);
     let duplicate: TcpListener =
         listener.try_clone_socket().expect("a duplicate").into_tcp_listener();
     duplicate.set_nonblocking(false).expect("the mode");
@@ -122,9 +118,7 @@ pub fn s25_shutting_down_the_receiving_side_leaves_a_pending_receive(kind: Backe
             for context in [1, 2] {
                 peer.write_all(b"late").expect("written");
                 let packet = get(&port);
-                let length = if receive.takes_bytes { 4 } else { 0 };
-                assert_eq!(packet.result, Ok(length), "{name}");
-                assert_eq!(bytes_of(&packet), &b"late"[..length], "{name}");
+                receive.assert_brings(&packet, b"late");
                 assert_eq!(packet.more, receive.is_stream, "{name}");
                 let expected = if receive.is_stream { 1 } else { context };
                 assert_eq!(packet.context, expected, "{name}");

@@ -1,10 +1,10 @@
 //! Statements 45 and 46: what a slow handler delays, and memory when things are dropped.
 
 use crate::world::{
-    Gate, TemporaryPath, Workers, builder, connection, get, port, read_exactly, streams, wait_until,
+    Gate, TemporaryPath, Workers, builder, connection, get, port, read_exactly, wait_until,
 };
 use anyport::buf::{BufferPool, PoolOptions, SizeClass};
-use anyport::net::{Socket, SocketHandle};
+use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, WorkerPool, fs, net};
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -108,50 +108,41 @@ impl Server {
     }
 }
 
-pub fn s45_a_handler_that_blocks_delays_only_its_own_connection(kind: BackendKind) {
+/// The first connections' handlers get stuck on these bytes, one after the other: only they wait.
+fn only_the_stuck_wait(kind: BackendKind, stuck: &[u8]) {
     let server = Server::start(kind);
-    server.send(0, b'b');
-    server.blocking.wait_for(1);
-    server.assert_only_these_wait(1);
-    server.end(b"b");
+    let (mut spinning, mut blocking) = (0, 0);
+    for (connection, byte) in stuck.iter().enumerate() {
+        let (gate, count) = match byte {
+            b's' => (&server.spinning, &mut spinning),
+            _ => (&server.blocking, &mut blocking),
+        };
+        *count += 1;
+        server.send(connection, *byte);
+        gate.wait_for(*count);
+    }
+    server.assert_only_these_wait(stuck.len());
+    server.end(stuck);
+}
+
+pub fn s45_a_handler_that_blocks_delays_only_its_own_connection(kind: BackendKind) {
+    only_the_stuck_wait(kind, b"b");
 }
 
 pub fn s45_a_handler_that_announces_that_it_blocks_delays_only_its_own(kind: BackendKind) {
-    let server = Server::start(kind);
-    server.send(0, b'a');
-    server.blocking.wait_for(1);
-    server.assert_only_these_wait(1);
-    server.end(b"a");
+    only_the_stuck_wait(kind, b"a");
 }
 
 pub fn s45_as_many_handlers_may_block_as_another_thread_is_left(kind: BackendKind) {
-    let server = Server::start(kind);
-    for connection in 0..3 {
-        server.send(connection, b'b');
-        server.blocking.wait_for(connection + 1);
-    }
-    server.assert_only_these_wait(3);
-    server.end(b"bbb");
+    only_the_stuck_wait(kind, b"bbb");
 }
 
 pub fn s45_a_handler_that_spins_delays_only_its_own_while_a_place_is_free(kind: BackendKind) {
-    let server = Server::start(kind);
-    server.send(0, b's');
-    server.spinning.wait_for(1);
-    server.assert_only_these_wait(1);
-    server.end(b"s");
+    only_the_stuck_wait(kind, b"s");
 }
 
 pub fn s45_others_go_on_beside_one_that_spins_and_two_that_block(kind: BackendKind) {
-    let server = Server::start(kind);
-    server.send(0, b's');
-    server.spinning.wait_for(1);
-    for connection in 1..3 {
-        server.send(connection, b'b');
-        server.blocking.wait_for(connection);
-    }
-    server.assert_only_these_wait(3);
-    server.end(b"sbb");
+    only_the_stuck_wait(kind, b"sbb");
 }
 
 pub fn s45_what_a_handler_started_before_it_blocks_goes_on(kind: BackendKind) {
@@ -246,26 +237,32 @@ fn assert_untouched_after(
     assert!(checked > 0, "nothing was under way");
 }
 
-pub fn s46_a_dropped_port_frees_nothing_that_the_kernel_may_write(kind: BackendKind) {
+/// Port and handles are dropped in this order while operations of every sort are under way.
+fn dropped_while_at_work(
+    kind: BackendKind,
+    drop_both: fn(CompletionPort<()>, Vec<SocketHandle<()>>),
+) {
     for _ in 0..5 {
         assert_untouched_after(port_in_quarantine(kind), |port, pool| {
             let (handles, peers) = work(&port, pool);
-            drop(port);
-            drop(handles);
+            drop_both(port, handles);
             send_into_what_was_dropped(peers);
         });
     }
 }
 
+pub fn s46_a_dropped_port_frees_nothing_that_the_kernel_may_write(kind: BackendKind) {
+    dropped_while_at_work(kind, |port, handles| {
+        drop(port);
+        drop(handles);
+    });
+}
+
 pub fn s46_a_port_dropped_after_its_handles_frees_nothing_too_early(kind: BackendKind) {
-    for _ in 0..5 {
-        assert_untouched_after(port_in_quarantine(kind), |port, pool| {
-            let (handles, peers) = work(&port, pool);
-            drop(handles);
-            drop(port);
-            send_into_what_was_dropped(peers);
-        });
-    }
+    dropped_while_at_work(kind, |port, handles| {
+        drop(handles);
+        drop(port);
+    });
 }
 
 pub fn s46_dropped_sockets_free_nothing_that_the_kernel_may_write(kind: BackendKind) {
@@ -313,8 +310,7 @@ pub fn s46_a_port_dropped_with_file_reads_under_way_frees_nothing_too_early(kind
 
 pub fn s46_a_pooled_buffer_outlives_its_port(kind: BackendKind) {
     let port = port(kind);
-    let (near, mut peer) = streams();
-    let handle = port.associate(Socket::from(near), 1).expect("associated");
+    let (handle, mut peer) = connection(&port, 1);
     handle.receive_pooled(()).expect("started");
     peer.write_all(b"kept").expect("sent");
     let packet = get(&port);

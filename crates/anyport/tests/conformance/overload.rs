@@ -1,5 +1,6 @@
 //! Statement 47: under overload memory is bounded, and what happens at each limit is in the type.
 
+use crate::starts::assert_refused;
 use crate::world::{
     Gate, Workers, assert_nothing_is_left, builder, bytes_of, connection, get, next, wait_until,
 };
@@ -39,17 +40,15 @@ pub fn s47_a_start_at_the_limit_of_operations_gives_everything_back(kind: Backen
     for number in 0..LIMIT {
         handle.receive(vec![0; 1], number).expect("started");
     }
-    let rejected = handle.receive(vec![0; 33], 77).expect_err("at the limit");
-    assert_eq!((rejected.error.kind(), rejected.context), (ErrorKind::Limit, 77));
-    assert_eq!(rejected.buffers.total_capacity(), 33);
-    let rejected = handle.send(b"data".to_vec(), 78).expect_err("at the limit");
-    assert_eq!((rejected.error.kind(), rejected.context), (ErrorKind::Limit, 78));
-    assert_eq!(rejected.buffers.total_len(), 4);
+    let back = assert_refused(handle.receive(vec![0; 33], 77), ErrorKind::Limit, 77);
+    assert_eq!(back.total_capacity(), 33);
+    let back = assert_refused(handle.send(b"data".to_vec(), 78), ErrorKind::Limit, 78);
+    assert_eq!(back.total_len(), 4);
     // A packet that was taken makes room.
     peer.write_all(b"x").expect("sent");
     assert_eq!(get(&port).context, 0);
     handle.receive(vec![0; 1], LIMIT).expect("started");
-    assert_eq!(handle.receive(vec![0; 1], 79).expect_err("full").error.kind(), ErrorKind::Limit);
+    assert_refused(handle.receive(vec![0; 1], 79), ErrorKind::Limit, 79);
     peer.write_all(&[1; LIMIT]).expect("sent");
     for number in 1..=LIMIT {
         assert_eq!(get(&port).context, number);
@@ -57,14 +56,19 @@ pub fn s47_a_start_at_the_limit_of_operations_gives_everything_back(kind: Backen
     assert_nothing_is_left(&port);
 }
 
-pub fn s47_receives_wait_while_the_pool_is_at_its_bound(kind: BackendKind) {
-    const CONNECTIONS: usize = 12;
-    let port = builder(kind)
+/// A port whose pool is at its bound with this many buffers.
+fn port_with_few_buffers<T: Send + 'static>(kind: BackendKind, count: usize) -> CompletionPort<T> {
+    builder(kind)
         .concurrency(1)
-        .pool(PoolOptions::new().bytes_max(4 * SizeClass::Small4K.bytes()))
+        .pool(PoolOptions::new().bytes_max(count * SizeClass::Small4K.bytes()))
         .receive_class(SizeClass::Small4K)
         .build()
-        .expect("a port");
+        .expect("a port")
+}
+
+pub fn s47_receives_wait_while_the_pool_is_at_its_bound(kind: BackendKind) {
+    const CONNECTIONS: usize = 12;
+    let port = port_with_few_buffers(kind, 4);
     let mut connections: Vec<_> = (0..CONNECTIONS).map(|key| connection(&port, key)).collect();
     for (key, (handle, peer)) in connections.iter_mut().enumerate() {
         handle.receive_pooled(key).expect("started");
@@ -98,12 +102,7 @@ pub fn s47_receives_wait_while_the_pool_is_at_its_bound(kind: BackendKind) {
 }
 
 pub fn s47_a_buffer_given_back_wakes_a_sleeping_thread_for_a_receive_that_waits(kind: BackendKind) {
-    let port: CompletionPort<()> = builder(kind)
-        .concurrency(1)
-        .pool(PoolOptions::new().bytes_max(SizeClass::Small4K.bytes()))
-        .receive_class(SizeClass::Small4K)
-        .build()
-        .expect("a port");
+    let port: CompletionPort<()> = port_with_few_buffers(kind, 1);
     for _ in 0..10 {
         let taken = {
             let mut taken = None;

@@ -1,12 +1,13 @@
 //! Statements 11, 12, 13, 38 and 40: one packet for each operation that started, none for others,
 //! and whose the memory is.
 
+use crate::starts::{Start, assert_refused};
 use crate::world::{
     TemporaryPath, Workers, any_local, assert_nothing_is_left, bytes_of, connection, get, get_all,
     port, read_exactly, streams, wait_until,
 };
-use anyport::net::{Socket, SocketHandle};
-use anyport::{BackendKind, ErrorKind, Operation, OperationKind, Rejected, fs};
+use anyport::net::Socket;
+use anyport::{BackendKind, ErrorKind, OperationKind, fs};
 use bytes::Bytes;
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -74,33 +75,24 @@ pub fn s12_a_refused_start_yields_no_packet(kind: BackendKind) {
     let (handle, _peer) = connection(&port, 1);
     let before = port.stats();
     let none: Vec<anyport::buf::Buffer> = Vec::new();
-    assert_refused(handle.receive(none, 1), ErrorKind::InvalidInput, 1, 0);
+    let back = assert_refused(handle.receive(none, 1), ErrorKind::InvalidInput, 1);
+    assert_eq!(back.len(), 0);
     let none: Vec<anyport::buf::Buffer> = Vec::new();
-    assert_refused(handle.send(none, 2), ErrorKind::InvalidInput, 2, 0);
+    let back = assert_refused(handle.send(none, 2), ErrorKind::InvalidInput, 2);
+    assert_eq!(back.len(), 0);
     let constant = Bytes::from_static(b"constant");
-    assert_refused(handle.receive(constant, 3), ErrorKind::InvalidInput, 3, 1);
+    let back = assert_refused(handle.receive(constant, 3), ErrorKind::InvalidInput, 3);
+    assert_eq!(back.len(), 1);
     handle.shutdown(Shutdown::Both).expect("connected");
-    assert_refused(handle.receive(vec![0; 8], 4), ErrorKind::ShutDown, 4, 1);
-    assert_refused(handle.send(b"late".to_vec(), 5), ErrorKind::ShutDown, 5, 1);
+    let back = assert_refused(handle.receive(vec![0; 8], 4), ErrorKind::ShutDown, 4);
+    assert_eq!(back.len(), 1);
+    let back = assert_refused(handle.send(b"late".to_vec(), 5), ErrorKind::ShutDown, 5);
+    assert_eq!(back.len(), 1);
     let after = port.stats();
     assert_eq!(after.operations_rejected - before.operations_rejected, 5);
     assert_eq!(after.operations_started, before.operations_started);
     assert_nothing_is_left(&port);
 }
-
-/// The start gives everything back.
-fn assert_refused(
-    result: Result<Operation, Rejected<usize>>,
-    kind: ErrorKind,
-    context: usize,
-    buffers: usize,
-) {
-    let rejected = result.expect_err("refused");
-    assert_eq!((rejected.error.kind(), rejected.context), (kind, context));
-    assert_eq!(rejected.buffers.len(), buffers, "of operation {context}");
-}
-
-type Start = fn(&SocketHandle<usize>, usize) -> Result<Operation, Rejected<usize>>;
 
 pub fn s12_a_failure_is_told_by_the_start_or_by_the_packet_and_never_by_both(kind: BackendKind) {
     let port = port(kind);

@@ -41,7 +41,12 @@ pub fn pattern_at(seed: u8, place: usize) -> u8 {
 
 /// The first `length` bytes of a stream of bytes.
 pub fn pattern(seed: u8, length: usize) -> Vec<u8> {
-    (0..length).map(|place| pattern_at(seed, place)).collect()
+    pattern_from(seed, 0, length)
+}
+
+/// The `length` bytes that a stream of bytes has from this place.
+pub fn pattern_from(seed: u8, place: usize, length: usize) -> Vec<u8> {
+    (place..place + length).map(|place| pattern_at(seed, place)).collect()
 }
 
 /// Asserts that `bytes` are what the stream has from this place.

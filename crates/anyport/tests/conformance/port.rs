@@ -1,5 +1,6 @@
 //! Statements 1, 2, 4 and 7 to 10: the port, what belongs to it, waiting, closing, posting.
 
+use crate::starts::assert_refused;
 use crate::world::{
     DEADLINE, Gate, TemporaryPath, Workers, any_local, assert_nothing_is_left, builder, bytes_of,
     connection, get, port, streams, wait_until,
@@ -188,13 +189,19 @@ pub fn s07_zero_only_looks(kind: BackendKind) {
     assert_eq!(packet.map(|p| p.context), Some("received"));
 }
 
-pub fn s07_a_thread_that_is_held_back_is_timed_out_too(kind: BackendKind) {
+/// A port whose only place has a handler that spins at the gate: every other thread is held back.
+fn port_that_holds_back(kind: BackendKind) -> (CompletionPort<()>, Arc<Gate>, Workers<()>) {
     let port: CompletionPort<()> = builder(kind).concurrency(1).build().expect("a port");
     let gate = Gate::new();
     let at_gate = Arc::clone(&gate);
     let workers = Workers::start(&port, 1, move |_| at_gate.spin());
     port.post(0, 0, ()).expect("posted");
     gate.wait_for(1);
+    (port, gate, workers)
+}
+
+pub fn s07_a_thread_that_is_held_back_is_timed_out_too(kind: BackendKind) {
+    let (port, gate, workers) = port_that_holds_back(kind);
     port.post(0, 0, ()).expect("posted");
     for timeout in [Duration::ZERO, Duration::from_micros(1_700), Duration::from_millis(50)] {
         let start = Instant::now();
@@ -205,14 +212,28 @@ pub fn s07_a_thread_that_is_held_back_is_timed_out_too(kind: BackendKind) {
     workers.end();
 }
 
-pub fn s08_closing_wakes_every_waiter(kind: BackendKind) {
-    let port = port::<()>(kind);
-    let waiters: Vec<_> = (0..6)
-        .map(|_| {
+/// Threads that each wait for a packet, and tell what they got.
+struct Waiters(Vec<thread::JoinHandle<Result<OperationKind, GetError>>>);
+
+impl Waiters {
+    fn start(port: &CompletionPort<()>, count: usize) -> Self {
+        let waiter = |_| {
             let port = port.clone();
             thread::spawn(move || port.get(Some(DEADLINE)).map(|packet| packet.kind))
-        })
-        .collect();
+        };
+        Waiters((0..count).map(waiter).collect())
+    }
+
+    fn assert_told_of_the_close(self) {
+        for waiter in self.0 {
+            assert_eq!(waiter.join().expect("no panic"), Err(GetError::Closed));
+        }
+    }
+}
+
+pub fn s08_closing_wakes_every_waiter(kind: BackendKind) {
+    let port = port::<()>(kind);
+    let waiters = Waiters::start(&port, 6);
     wait_until("six waiters, four of them parked", || {
         let stats = port.stats();
         (stats.threads, stats.threads_parked) == (6, 4)
@@ -220,29 +241,15 @@ pub fn s08_closing_wakes_every_waiter(kind: BackendKind) {
     assert!(!port.is_closed());
     port.close();
     assert!(port.is_closed());
-    for waiter in waiters {
-        assert_eq!(waiter.join().expect("no panic"), Err(GetError::Closed));
-    }
+    waiters.assert_told_of_the_close();
 }
 
 pub fn s08_closing_wakes_those_that_a_running_thread_holds_back(kind: BackendKind) {
-    let port: CompletionPort<()> = builder(kind).concurrency(1).build().expect("a port");
-    let gate = Gate::new();
-    let at_gate = Arc::clone(&gate);
-    let workers = Workers::start(&port, 1, move |_| at_gate.spin());
-    port.post(0, 0, ()).expect("posted");
-    gate.wait_for(1);
-    let waiters: Vec<_> = (0..3)
-        .map(|_| {
-            let port = port.clone();
-            thread::spawn(move || port.get(Some(DEADLINE)).map(|packet| packet.kind))
-        })
-        .collect();
+    let (port, gate, workers) = port_that_holds_back(kind);
+    let waiters = Waiters::start(&port, 3);
     wait_until("three parked", || port.stats().threads_parked == 3);
     port.close();
-    for waiter in waiters {
-        assert_eq!(waiter.join().expect("no panic"), Err(GetError::Closed));
-    }
+    waiters.assert_told_of_the_close();
     gate.open();
     workers.end();
 }
@@ -288,12 +295,10 @@ pub fn s08_a_closed_port_refuses_everything(kind: BackendKind) {
     let refused = port.associate(Socket::from(peer), 2).expect_err("closed");
     assert_eq!(refused.error.kind(), ErrorKind::Closed);
     assert!(refused.resource.peer_addr().is_ok(), "the socket comes back as it was");
-    let rejected = handle.receive(vec![0; 8], 6).expect_err("closed");
-    assert_eq!((rejected.error.kind(), rejected.context), (ErrorKind::Closed, 6));
-    assert_eq!(rejected.buffers.total_capacity(), 8);
-    let rejected = handle.send(b"data".to_vec(), 7).expect_err("closed");
-    assert_eq!((rejected.error.kind(), rejected.context), (ErrorKind::Closed, 7));
-    assert_eq!(rejected.buffers.total_len(), 4);
+    let back = assert_refused(handle.receive(vec![0; 8], 6), ErrorKind::Closed, 6);
+    assert_eq!(back.total_capacity(), 8);
+    let back = assert_refused(handle.send(b"data".to_vec(), 7), ErrorKind::Closed, 7);
+    assert_eq!(back.total_len(), 4);
 }
 
 pub fn s09_a_posted_packet_comes_out_as_it_went_in(kind: BackendKind) {

@@ -1,13 +1,13 @@
 //! Receiving: the end of a stream, missing connections and buffers, and order.
 
 use crate::peers::{
-    LARGE, assert_nothing_comes, assert_pattern, pattern, pattern_at, reset, wait_for_bytes,
+    LARGE, assert_nothing_comes, assert_pattern, pattern, pattern_from, reset, wait_for_bytes,
     wait_for_hang_up,
 };
-use crate::starts::{RECEIVES, error_of, failure_of, room};
+use crate::starts::{RECEIVES, assert_refused, error_of, failure_of, room};
 use crate::world::{
-    assert_nothing_is_left, associated, builder, bytes_of, connection, get, get_all, next, port,
-    streams,
+    assert_nothing_is_left, builder, bytes_of, connection, connection_with_duplicate, get, get_all,
+    next, port,
 };
 use anyport::buf::{Buffer, Buffers};
 use anyport::net::Socket;
@@ -79,9 +79,7 @@ pub fn s18_bytes_come_before_the_end(kind: BackendKind) {
         for is_waiting in [true, false] {
             let name = receive.name;
             let port = port(kind);
-            let (near, mut peer) = streams();
-            let duplicate = near.try_clone().expect("a duplicate");
-            let handle = associated(&port, near, 18);
+            let (handle, duplicate, mut peer) = connection_with_duplicate(&port, 18);
             let mut is_started = is_waiting;
             if is_waiting {
                 (receive.start)(&handle, 0).expect(name);
@@ -116,9 +114,7 @@ pub fn s18_the_end_is_clean_after_both_sides_have_ended(kind: BackendKind) {
     for receive in RECEIVES {
         let name = receive.name;
         let port = port(kind);
-        let (near, peer) = streams();
-        let duplicate = near.try_clone().expect("a duplicate");
-        let handle = associated(&port, near, 18);
+        let (handle, duplicate, peer) = connection_with_duplicate(&port, 18);
         handle.disconnect(1).expect(name);
         assert_eq!(get(&port).result, Ok(0), "{name}");
         drop(peer);
@@ -145,9 +141,8 @@ pub fn s21_a_receive_without_buffers_is_refused(kind: BackendKind) {
     let port = port(kind);
     let (handle, mut peer) = connection(&port, 21);
     for buffers in [Buffers::None, Buffers::Many(Vec::new())] {
-        let rejected = handle.receive(buffers, 77).expect_err("no buffers");
-        assert_eq!(rejected.error.kind(), ErrorKind::InvalidInput);
-        assert_eq!((rejected.context, rejected.buffers.len()), (77, 0));
+        let back = assert_refused(handle.receive(buffers, 77), ErrorKind::InvalidInput, 77);
+        assert_eq!(back.len(), 0);
     }
     assert_nothing_is_left(&port);
     peer.write_all(b"kept").expect("written");
@@ -298,9 +293,7 @@ pub fn s22_a_stream_is_in_order_whichever_of_four_threads_takes_its_packets(kind
         writers.push(thread::spawn(move || {
             let mut place = 0;
             for length in lengths {
-                let message: Vec<u8> =
-                    (place..place + length).map(|place| pattern_at(seed, place)).collect();
-                peer.write_all(&message).expect("written");
+                peer.write_all(&pattern_from(seed, place, length)).expect("written");
                 place += length;
             }
         }));

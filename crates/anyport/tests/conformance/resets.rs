@@ -7,11 +7,12 @@ use crate::peers::{
 };
 use crate::starts::{RECEIVES, error_of, failure_of, room};
 use crate::world::{
-    assert_nothing_is_left, associated, bytes_of, connection, get, get_all, port, streams,
+    assert_nothing_is_left, bytes_of, connection, connection_with_duplicate, get, get_all, port,
 };
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, Error, ErrorKind};
 use std::io::Write;
+use std::net::TcpStream;
 
 fn assert_is_reset(what: &str, error: Error) {
     assert_eq!((error.kind(), error.transferred()), (ErrorKind::Reset, 0), "{what}: {error}");
@@ -27,6 +28,14 @@ fn assert_later_calls_fail(what: &str, port: &CompletionPort<usize>, handle: &So
         }
     }
     assert_nothing_is_left(port);
+}
+
+/// A connection that its peer has reset, of which nobody has been told; and a duplicate.
+fn connection_that_was_reset(port: &CompletionPort<usize>) -> (SocketHandle<usize>, TcpStream) {
+    let (handle, duplicate, peer) = connection_with_duplicate(port, 19);
+    reset(peer);
+    wait_for_hang_up(&duplicate);
+    (handle, duplicate)
 }
 
 pub fn s19_a_reset_ends_a_pending_receive_as_a_reset(kind: BackendKind) {
@@ -48,9 +57,7 @@ pub fn s19_a_reset_ends_every_kind_of_receive_as_a_reset(kind: BackendKind) {
         for is_waiting in [true, false] {
             let name = receive.name;
             let port = port(kind);
-            let (near, peer) = streams();
-            let duplicate = near.try_clone().expect("a duplicate");
-            let handle = associated(&port, near, 19);
+            let (handle, duplicate, peer) = connection_with_duplicate(&port, 19);
             let started = if is_waiting {
                 let started = (receive.start)(&handle, 1);
                 assert_nothing_comes(name, &port);
@@ -71,9 +78,7 @@ pub fn s19_a_reset_ends_every_kind_of_receive_as_a_reset(kind: BackendKind) {
 
 pub fn s19_a_reset_ends_all_operations_that_wait(kind: BackendKind) {
     let port = port(kind);
-    let (near, peer) = streams();
-    let duplicate = near.try_clone().expect("a duplicate");
-    let handle = associated(&port, near, 19);
+    let (handle, duplicate, peer) = connection_with_duplicate(&port, 19);
     for (context, receive) in RECEIVES.into_iter().enumerate() {
         (receive.start)(&handle, context).expect(receive.name);
     }
@@ -100,11 +105,7 @@ pub fn s19_a_reset_is_no_clean_end_after_a_send_took_the_error(kind: BackendKind
     for receive in RECEIVES {
         let name = receive.name;
         let port = port(kind);
-        let (near, peer) = streams();
-        let duplicate = near.try_clone().expect("a duplicate");
-        let handle = associated(&port, near, 19);
-        reset(peer);
-        wait_for_hang_up(&duplicate);
+        let (handle, _duplicate) = connection_that_was_reset(&port);
         assert_is_reset(name, failure_of(&port, name, handle.send("into nothing", 1)));
         assert_is_reset(name, failure_of(&port, name, (receive.start)(&handle, 2)));
         assert_later_calls_fail(name, &port, &handle);
@@ -116,11 +117,7 @@ pub fn s19_a_reset_is_no_clean_end_after_the_error_was_asked_for(kind: BackendKi
     for receive in RECEIVES {
         let name = receive.name;
         let port = port(kind);
-        let (near, peer) = streams();
-        let duplicate = near.try_clone().expect("a duplicate");
-        let handle = associated(&port, near, 19);
-        reset(peer);
-        wait_for_hang_up(&duplicate);
+        let (handle, duplicate) = connection_that_was_reset(&port);
         let error = duplicate.take_error().expect("asked").expect("an error");
         assert_eq!(error.raw_os_error(), Some(libc::ECONNRESET));
         assert_is_reset(name, failure_of(&port, name, (receive.start)(&handle, 1)));
@@ -132,9 +129,7 @@ pub fn s19_a_reset_behind_unread_bytes_is_not_lost(kind: BackendKind) {
     for receive in RECEIVES.into_iter().filter(|r| r.takes_bytes) {
         let name = receive.name;
         let port = port(kind);
-        let (near, mut peer) = streams();
-        let duplicate = near.try_clone().expect("a duplicate");
-        let handle = associated(&port, near, 19);
+        let (handle, duplicate, mut peer) = connection_with_duplicate(&port, 19);
         peer.write_all(&pattern(19, 5000)).expect("written");
         reset(peer);
         wait_for_hang_up(&duplicate);

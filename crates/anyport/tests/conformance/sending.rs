@@ -1,12 +1,13 @@
 //! Sending on streams: whole or an error, in the order of the starts, and not lost by a close.
 
 use crate::peers::{
-    LARGE, assert_nothing_comes, assert_pattern, pattern, pattern_at, read_pattern_slowly, reset,
+    LARGE, assert_nothing_comes, assert_pattern, pattern, pattern_from, read_pattern_slowly, reset,
     wait_for_full,
 };
 use crate::starts::{RECEIVES, error_of, room};
 use crate::world::{
-    assert_nothing_is_left, associated, connection, get, get_all, port, read_exactly, streams,
+    assert_nothing_is_left, assert_sent_in_order, connection, connection_with_duplicate, get,
+    get_all, port, read_exactly,
 };
 use anyport::buf::{BUFFERS_MAX, Buffer};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
@@ -15,9 +16,7 @@ use std::thread;
 
 pub fn s23_a_send_larger_than_all_buffers_completes_whole(kind: BackendKind) {
     let port = port(kind);
-    let (near, mut peer) = streams();
-    let duplicate = near.try_clone().expect("a duplicate");
-    let handle = associated(&port, near, 23);
+    let (handle, duplicate, mut peer) = connection_with_duplicate(&port, 23);
     let message = pattern(23, LARGE);
     let place = message.as_ptr();
     let operation = handle.send(message, 1).expect("started");
@@ -49,10 +48,8 @@ pub fn s23_gather_buffers_leave_in_order(kind: BackendKind) {
         let buffers: Vec<Buffer> = lengths
             .iter()
             .map(|length| {
-                let bytes: Vec<u8> =
-                    (place..place + length).map(|place| pattern_at(32, place)).collect();
                 place += length;
-                Buffer::from(bytes)
+                Buffer::from(pattern_from(32, place - length, *length))
             })
             .collect();
         let places: Vec<_> = buffers.iter().map(|b| b.as_slice().as_ptr()).collect();
@@ -77,7 +74,7 @@ pub fn s23_several_pending_sends_leave_in_the_order_of_their_start(kind: Backend
     for context in 0..COUNT {
         // Of every size between a byte and a megabyte, every third in several buffers.
         let length = 1 + (context * 349_525) % 1_000_003;
-        let bytes: Vec<u8> = (place..place + length).map(|p| pattern_at(3, p)).collect();
+        let bytes = pattern_from(3, place, length);
         if context % 3 == 0 {
             let parts: Vec<Buffer> =
                 bytes.chunks(50_021).map(|part| Buffer::from(part.to_vec())).collect();
@@ -89,10 +86,7 @@ pub fn s23_several_pending_sends_leave_in_the_order_of_their_start(kind: Backend
         lengths.push(length);
     }
     let reader = thread::spawn(move || read_pattern_slowly(&mut peer, 3));
-    for (context, packet) in get_all(&port, COUNT).into_iter().enumerate() {
-        assert_eq!(packet.context, context, "packets of one handle come in order");
-        assert_eq!(packet.result, Ok(lengths[context]));
-    }
+    assert_sent_in_order(&port, &lengths);
     assert_nothing_is_left(&port);
     drop(handle);
     assert_eq!(reader.join().expect("the bytes"), place);
@@ -158,9 +152,7 @@ pub fn s23_an_empty_send_completes_with_no_bytes(kind: BackendKind) {
 
 pub fn s23_a_send_cut_off_by_the_peer_is_an_error(kind: BackendKind) {
     let port = port(kind);
-    let (near, mut peer) = streams();
-    let duplicate = near.try_clone().expect("a duplicate");
-    let handle = associated(&port, near, 23);
+    let (handle, duplicate, mut peer) = connection_with_duplicate(&port, 23);
     handle.send(pattern(23, LARGE), 1).expect("started");
     let read = read_exactly(&mut peer, 1 << 20);
     assert_pattern(23, 0, &read);

@@ -1,11 +1,14 @@
 //! Every way to receive, for statements that hold for all of them, and what becomes of a start.
 
-use crate::world::get;
-use anyport::buf::Buffer;
+use crate::world::{bytes_of, get};
+use anyport::buf::{Buffer, Buffers};
 use anyport::net::SocketHandle;
-use anyport::{CompletionPort, Error, Operation, Packet, Rejected};
+use anyport::{CompletionPort, Error, ErrorKind, Operation, Packet, Rejected};
 
 pub type Started = Result<Operation, Rejected<usize>>;
+
+/// Starts an operation with this context.
+pub type Start = fn(&SocketHandle<usize>, usize) -> Started;
 
 /// A way to receive: what it is called, and its start.
 #[derive(Clone, Copy)]
@@ -14,7 +17,16 @@ pub struct Receive {
     /// Its packets carry the bytes; otherwise they only tell that there are some.
     pub takes_bytes: bool,
     pub is_stream: bool,
-    pub start: fn(&SocketHandle<usize>, usize) -> Started,
+    pub start: Start,
+}
+
+impl Receive {
+    /// The packet tells of exactly these bytes: it carries them, or only tells that there are some.
+    pub fn assert_brings(&self, packet: &Packet<usize>, bytes: &[u8]) {
+        let carried = if self.takes_bytes { bytes } else { b"" };
+        assert_eq!(packet.result, Ok(carried.len()), "{}", self.name);
+        assert_eq!(bytes_of(packet), carried, "{}", self.name);
+    }
 }
 
 pub const RECEIVES: [Receive; 6] = [
@@ -62,6 +74,13 @@ pub const RECEIVES: [Receive; 6] = [
 /// A buffer without bytes and with room for so many.
 pub fn room(bytes: usize) -> Vec<u8> {
     Vec::with_capacity(bytes)
+}
+
+/// The start is refused as this, and gives back the context and the buffers, which are returned.
+pub fn assert_refused(started: Started, kind: ErrorKind, context: usize) -> Buffers {
+    let rejected = started.expect_err("refused");
+    assert_eq!((rejected.error.kind(), rejected.context), (kind, context));
+    rejected.buffers
 }
 
 /// The failure of an operation, which comes from the start or as its one packet.

@@ -92,6 +92,18 @@ pub fn s05_completions_do_not_starve_posted_packets(kind: BackendKind) {
     }
 }
 
+/// Posts one packet after the other: the threads of these numbers take them.
+fn assert_released_in_order(
+    port: &CompletionPort<()>,
+    taken: &mpsc::Receiver<usize>,
+    threads: &[usize],
+) {
+    for thread in threads {
+        port.post(0, 0, ()).expect("room");
+        assert_eq!(next(taken), *thread);
+    }
+}
+
 pub fn s05_threads_asleep_are_released_last_in_first_out(kind: BackendKind) {
     let port: CompletionPort<()> = builder(kind).concurrency(3).build().expect("a port");
     let gate = Gate::new();
@@ -110,10 +122,7 @@ pub fn s05_threads_asleep_are_released_last_in_first_out(kind: BackendKind) {
         wait_until("its place", || port.stats().threads == threads.len());
         view.wait_until_asleep();
     }
-    for number in [2, 1, 0] {
-        port.post(0, 0, ()).expect("room");
-        assert_eq!(next(&order), number);
-    }
+    assert_released_in_order(&port, &order, &[2, 1, 0]);
     gate.open();
     threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
 }
@@ -137,10 +146,7 @@ pub fn s05_threads_held_back_are_released_last_in_first_out(kind: BackendKind) {
             wait_until("a parked thread", || port.stats().threads_parked == number);
         }
     }
-    for number in [0, 3, 2, 1] {
-        port.post(0, 0, ()).expect("room");
-        assert_eq!(next(&order), number);
-    }
+    assert_released_in_order(&port, &order, &[0, 3, 2, 1]);
     gate.open();
     threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
 }

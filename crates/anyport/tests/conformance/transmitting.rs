@@ -1,27 +1,19 @@
 //! Sending a file to a socket, with a head and a tail.
 
-use crate::peers::{LARGE, assert_nothing_comes, pattern, pattern_at, read_pattern_slowly};
+use crate::peers::{LARGE, assert_nothing_comes, pattern, pattern_from, read_pattern_slowly};
 use crate::world::{
-    TemporaryPath, assert_nothing_is_left, connection, get, get_all, port, read_exactly,
+    assert_nothing_is_left, assert_sent_in_order, connection, file_with, get, port, read_exactly,
 };
 use anyport::buf::{Buffer, Buffers};
-use anyport::fs::{FileHandle, OpenOptions};
 use anyport::net::Transmission;
-use anyport::{BackendKind, CompletionPort, OperationKind};
+use anyport::{BackendKind, OperationKind};
 use std::thread;
-
-fn file_of(port: &CompletionPort<usize>, content: &[u8]) -> (FileHandle<usize>, TemporaryPath) {
-    let path = TemporaryPath::new();
-    std::fs::write(&path, content).expect("a file");
-    let file = OpenOptions::new().read(true).open(&path).expect("open");
-    (port.associate(file, 34).expect("associated"), path)
-}
 
 pub fn s34_head_file_and_tail_arrive_in_order(kind: BackendKind) {
     let port = port(kind);
     // 64 KiB and its neighbours are where pieces meet.
     for length in [0, 1, 10_000, 65_535, 65_536, 65_537, 200_000] {
-        let (file, _path) = file_of(&port, &pattern(34, length));
+        let (file, _path) = file_with(&port, 34, &pattern(34, length));
         type Part = fn() -> Buffers;
         let heads: [(Part, &str); 4] = [
             (|| Buffers::None, ""),
@@ -55,7 +47,7 @@ pub fn s34_a_range_of_the_file_is_sent(kind: BackendKind) {
     const LENGTH: usize = 150_000;
     let port = port(kind);
     let content = pattern(34, LENGTH);
-    let (file, _path) = file_of(&port, &content);
+    let (file, _path) = file_with(&port, 34, &content);
     let (handle, mut peer) = connection(&port, 34);
     let cases: [(usize, Option<u64>, usize); 9] = [
         (0, Some(0), 0),
@@ -84,7 +76,7 @@ pub fn s34_a_large_file_reaches_a_slow_reader(kind: BackendKind) {
     const HEAD: usize = 1 << 20;
     let port = port(kind);
     let all = pattern(43, HEAD + LARGE + HEAD);
-    let (file, _path) = file_of(&port, &all[HEAD..HEAD + LARGE]);
+    let (file, _path) = file_with(&port, 34, &all[HEAD..HEAD + LARGE]);
     let (handle, mut peer) = connection(&port, 34);
     let transmission =
         Transmission::new(file).head(all[..HEAD].to_vec()).tail(all[HEAD + LARGE..].to_vec());
@@ -104,7 +96,7 @@ pub fn s34_transmissions_and_sends_stand_in_one_line(kind: BackendKind) {
     let mut place = 0;
     let mut piece = |length: usize| -> Vec<u8> {
         place += length;
-        (place - length..place).map(|place| pattern_at(34, place)).collect()
+        pattern_from(34, place - length, length)
     };
     let mut lengths = Vec::new();
     let mut paths = Vec::new();
@@ -115,7 +107,7 @@ pub fn s34_transmissions_and_sends_stand_in_one_line(kind: BackendKind) {
             lengths.push(length);
         } else {
             let head = piece(length);
-            let (file, path) = file_of(&port, &piece(FILE));
+            let (file, path) = file_with(&port, 34, &piece(FILE));
             let transmission = Transmission::new(file).head(head).tail(piece(3));
             handle.transmit_file(transmission, context).expect("started");
             lengths.push(length + FILE + 3);
@@ -123,9 +115,7 @@ pub fn s34_transmissions_and_sends_stand_in_one_line(kind: BackendKind) {
         }
     }
     let reader = thread::spawn(move || read_pattern_slowly(&mut peer, 34));
-    for (context, packet) in get_all(&port, lengths.len()).into_iter().enumerate() {
-        assert_eq!((packet.context, packet.result), (context, Ok(lengths[context])));
-    }
+    assert_sent_in_order(&port, &lengths);
     drop(handle);
     assert_eq!(reader.join().expect("the bytes"), lengths.iter().sum::<usize>());
     assert_nothing_is_left(&port);

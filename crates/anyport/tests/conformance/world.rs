@@ -3,10 +3,24 @@
 //! Every wait has a deadline far beyond what it takes, so that a bug fails instead of hanging;
 //! nothing here measures speed.
 
-use anyport::net::{Socket, SocketHandle};
-use anyport::{BackendKind, CompletionPort, GetError, Packet, PortBuilder, available_backends};
+#[path = "../world/backends.rs"]
+mod backends;
+#[path = "../world/child.rs"]
+mod child;
+#[path = "../world/loopback.rs"]
+mod loopback;
+#[path = "../world/waiting.rs"]
+mod waiting;
+
+pub(crate) use backends::{builder, on_every_backend};
+pub(crate) use loopback::{accept, any_local, connect, streams};
+pub(crate) use waiting::{DEADLINE, wait_until};
+
+use anyport::fs::{FileHandle, OpenOptions};
+use anyport::net::{Socket, SocketHandle, listen};
+use anyport::{BackendKind, CompletionPort, GetError, Packet};
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,19 +29,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a statement waits for one event.
-pub const DEADLINE: Duration = Duration::from_secs(20);
-
 /// How long a whole statement may take, with waits of the engine itself that have no deadline.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Runs a statement on a backend; says so when the machine does not offer it.
 pub fn run(kind: BackendKind, statement: fn(BackendKind)) {
-    if let Some(reason) = reason_not_to_run(kind) {
-        let required = std::env::var("ANYPORT_REQUIRE").unwrap_or_default();
-        let is_required = required.split(',').any(|name| name.trim().parse() == Ok(kind));
-        assert!(!is_required, "{kind} is required and not to be had: {reason}");
-        println!("not run: {reason}");
+    if !backends::is_offered(kind) {
         return;
     }
     let (ended, is_over) = mpsc::channel::<()>();
@@ -45,17 +52,13 @@ pub fn run(kind: BackendKind, statement: fn(BackendKind)) {
     }
 }
 
-fn reason_not_to_run(kind: BackendKind) -> Option<String> {
-    match available_backends().into_iter().find(|(k, _)| *k == kind) {
-        Some((_, Ok(()))) => None,
-        Some((_, Err(reason))) => Some(reason),
-        None => Some(format!("{kind} is not part of this build")),
+/// Runs this statement in a process of its own: true there, where it is to be tested; otherwise
+/// it has passed there.
+pub fn is_in_own_process(kind: BackendKind, statement: &str) -> bool {
+    if !child::is_child() {
+        child::run_in_child(&format!("{kind}::{statement}"), |_| {});
     }
-}
-
-/// Sets a port up on this backend.
-pub fn builder(kind: BackendKind) -> PortBuilder {
-    CompletionPort::<()>::builder().backend(kind)
+    child::is_child()
 }
 
 /// A port on this backend with a concurrency value of 2.
@@ -73,6 +76,14 @@ pub fn get_all<T: Send + 'static>(port: &CompletionPort<T>, count: usize) -> Vec
     (0..count).map(|_| get(port)).collect()
 }
 
+/// The next packets are those of sends of these lengths in the order of their start, all whole.
+pub fn assert_sent_in_order(port: &CompletionPort<usize>, lengths: &[usize]) {
+    for (context, packet) in get_all(port, lengths.len()).into_iter().enumerate() {
+        assert_eq!(packet.context, context, "packets of one handle come in order");
+        assert_eq!(packet.result, Ok(lengths[context]));
+    }
+}
+
 /// No operation is under way and no packet waits, so none can come any more.
 pub fn assert_nothing_is_left<T: Send + 'static>(port: &CompletionPort<T>) {
     match port.get(Some(Duration::ZERO)) {
@@ -88,25 +99,6 @@ pub fn bytes_of<T>(packet: &Packet<T>) -> Vec<u8> {
     packet.buffers.iter().flat_map(|buffer| buffer.as_slice().iter().copied()).collect()
 }
 
-/// `127.0.0.1`, at a port that the system chooses.
-pub fn any_local() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-}
-
-/// Two connected streams of the standard library, whose blocking calls end at the deadline.
-pub fn streams() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(any_local()).expect("a listener");
-    let address = listener.local_addr().expect("its address");
-    let near = TcpStream::connect(address).expect("a connection");
-    let (far, _) = listener.accept().expect("its other end");
-    for stream in [&near, &far] {
-        stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
-        stream.set_write_timeout(Some(DEADLINE)).expect("a write timeout");
-        stream.set_nodelay(true).expect("no delay");
-    }
-    (near, far)
-}
-
 /// A connected socket of the port under this key, and its peer.
 pub fn connection<T: Send + 'static>(
     port: &CompletionPort<T>,
@@ -114,6 +106,39 @@ pub fn connection<T: Send + 'static>(
 ) -> (SocketHandle<T>, TcpStream) {
     let (near, far) = streams();
     (associated(port, near, key), far)
+}
+
+/// As `connection`, with a duplicate of the socket between the two that the port does not know of:
+/// it tells how the socket is.
+pub fn connection_with_duplicate<T: Send + 'static>(
+    port: &CompletionPort<T>,
+    key: usize,
+) -> (SocketHandle<T>, TcpStream, TcpStream) {
+    let (near, far) = streams();
+    let duplicate = near.try_clone().expect("a duplicate");
+    (associated(port, near, key), duplicate, far)
+}
+
+/// A listener of the port under this key, and where it listens.
+pub fn listener<T: Send + 'static>(
+    port: &CompletionPort<T>,
+    key: usize,
+) -> (SocketHandle<T>, SocketAddr) {
+    let socket = listen(any_local()).expect("a listener");
+    let address = socket.local_addr().expect("an address");
+    (port.associate(socket, key).expect("associated"), address)
+}
+
+/// A file of the port under this key, to be read, with this content; it goes with its path.
+pub fn file_with<T: Send + 'static>(
+    port: &CompletionPort<T>,
+    key: usize,
+    content: &[u8],
+) -> (FileHandle<T>, TemporaryPath) {
+    let path = TemporaryPath::new();
+    std::fs::write(&path, content).expect("a file");
+    let file = OpenOptions::new().read(true).open(&path).expect("open");
+    (port.associate(file, key).expect("associated"), path)
 }
 
 /// The stream as a socket of the port.
@@ -135,15 +160,6 @@ pub fn read_exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
 /// What the channel brings, which must come.
 pub fn next<M>(channel: &Receiver<M>) -> M {
     channel.recv_timeout(DEADLINE).expect("it comes")
-}
-
-/// Waits until `is_so`.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < DEADLINE, "did not come: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// A path for a file of one test; what is there is removed when this is dropped.

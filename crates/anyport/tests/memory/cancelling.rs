@@ -1,9 +1,9 @@
 //! Cancels that race with completion, and names of operations that are over: one packet for each
 //! operation, no byte lost or doubled, no later operation met.
 
-use crate::next;
-use crate::world::{DEADLINE, pair, port_on};
-use anyport::net::{Socket, SocketHandle};
+use crate::world::{DEADLINE, builder, pair};
+use crate::{connections, next};
+use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, ErrorKind, Operation, Packet};
 use std::collections::VecDeque;
 use std::io::Write;
@@ -97,12 +97,10 @@ struct Race {
 
 impl Race {
     fn new(port: &CompletionPort<Receive>) -> Self {
-        let (ours, theirs): (Vec<_>, Vec<_>) = (0..SOCKETS).map(|_| pair()).unzip();
-        let associate =
-            |(key, socket): (usize, Socket)| port.associate(socket, key).expect("a new socket");
+        let (handles, peers) = connections(port, SOCKETS);
         Race {
-            handles: ours.into_iter().enumerate().map(associate).collect(),
-            peer: Peer::start(theirs),
+            handles,
+            peer: Peer::start(peers),
             dice: Dice(0x9E37_79B9_7F4A_7C15),
             sent: [0; SOCKETS],
             received: [0; SOCKETS],
@@ -217,13 +215,13 @@ impl Race {
 }
 
 pub(crate) fn a_cancel_that_races_with_completion_loses_and_doubles_no_byte(kind: BackendKind) {
-    let port: CompletionPort<Receive> = port_on(kind).build().expect("the backend is there");
+    let port: CompletionPort<Receive> = builder(kind).build().expect("the backend is there");
     Race::new(&port).run(&port, || next(&port));
     port.get(Some(Duration::ZERO)).expect_err("every packet was taken");
 }
 
 pub(crate) fn a_cancel_from_another_thread_loses_and_doubles_no_byte(kind: BackendKind) {
-    let port: CompletionPort<Receive> = port_on(kind).build().expect("the backend is there");
+    let port: CompletionPort<Receive> = builder(kind).build().expect("the backend is there");
     let (packets, taken) = mpsc::channel();
     let takers: Vec<_> = (0..2)
         .map(|_| {
@@ -249,7 +247,7 @@ const SUCCESSORS: u32 = 50_000;
 const NAMES_KEPT: usize = 8;
 
 pub(crate) fn the_name_of_a_finished_operation_never_cancels_its_successor(kind: BackendKind) {
-    let port: CompletionPort<u32> = port_on(kind).build().expect("the backend is there");
+    let port: CompletionPort<u32> = builder(kind).build().expect("the backend is there");
     let (ours, mut theirs) = pair();
     let handle = port.associate(ours, 1).expect("a new socket");
     let mut names: VecDeque<Operation> = VecDeque::new();
@@ -274,7 +272,7 @@ pub(crate) fn the_name_of_a_finished_operation_never_cancels_its_successor(kind:
 }
 
 pub(crate) fn a_cancelled_operation_never_takes_its_successor_along(kind: BackendKind) {
-    let port: CompletionPort<u32> = port_on(kind).build().expect("the backend is there");
+    let port: CompletionPort<u32> = builder(kind).build().expect("the backend is there");
     let (ours, mut theirs) = pair();
     let handle = port.associate(ours, 1).expect("a new socket");
     for serial in 0..SUCCESSORS / 5 {

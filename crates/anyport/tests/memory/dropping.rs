@@ -2,8 +2,8 @@
 //! the kernel is done with it, and not before.
 
 use crate::kept::{KeptBuffers, PATTERN};
-use crate::next;
-use crate::world::{pair, port_on, until};
+use crate::world::{builder, pair, wait_until};
+use crate::{leave_port, next};
 use anyport::buf::PoolOptions;
 use anyport::{BackendKind, CompletionPort, ErrorKind, fs};
 use std::collections::VecDeque;
@@ -69,7 +69,7 @@ pub(crate) fn a_port_dropped_while_files_are_read_writes_nothing_afterwards(kind
     let mut rounds: VecDeque<KeptBuffers> = VecDeque::new();
     for round in 0..ROUNDS {
         file.forget_cached();
-        let port: CompletionPort<usize> = port_on(kind).build().expect("the backend is there");
+        let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
         let handle = port.associate(file.open(), 1).expect("a plain file");
         if round % 3 == 0 {
             // From now on this thread is one of the port's, and starts where it waits.
@@ -100,7 +100,7 @@ pub(crate) fn a_port_dropped_while_files_are_read_writes_nothing_afterwards(kind
             drop(port);
             drop(handle);
         }
-        until("the reads' buffers are given up", || buffers.live() == 0);
+        wait_until("the reads' buffers are given up", || buffers.live() == 0);
         rounds.push_back(buffers);
         rounds.iter().for_each(KeptBuffers::check);
         if rounds.len() > ROUNDS_KEPT {
@@ -136,7 +136,7 @@ pub(crate) fn a_socket_closed_while_it_sends_gives_its_buffers_back_when_the_ker
     kind: BackendKind,
 ) {
     let sent = sent_bytes();
-    let port: CompletionPort<usize> = port_on(kind).build().expect("the backend is there");
+    let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
     for round in 0..20 {
         let (ours, mut theirs) = pair();
         let handle = port.associate(ours, 1).expect("a new socket");
@@ -176,7 +176,7 @@ pub(crate) fn a_port_dropped_while_it_sends_keeps_the_buffers_until_the_kernel_i
 ) {
     let sent = sent_bytes();
     for round in 0..20 {
-        let port: CompletionPort<usize> = port_on(kind).build().expect("the backend is there");
+        let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
         let (ours, mut theirs) = pair();
         let handle = port.associate(ours, 1).expect("a new socket");
         if round % 2 == 0 {
@@ -186,7 +186,7 @@ pub(crate) fn a_port_dropped_while_it_sends_keeps_the_buffers_until_the_kernel_i
         handle.send(buffers.to_send(&sent), 0).expect("it is connected");
         handle.send(buffers.to_send(b"behind it"), 1).expect("it is connected");
         drop(port);
-        until("the sends' buffers are given up", || buffers.live() == 0);
+        wait_until("the sends' buffers are given up", || buffers.live() == 0);
         drop(handle);
         let mut received = Vec::new();
         theirs.read_to_end(&mut received).expect("an orderly end");
@@ -211,7 +211,7 @@ fn send_unwanted(peer: &mut std::net::TcpStream) {
 pub(crate) fn a_socket_closed_while_it_receives_writes_nothing_afterwards(kind: BackendKind) {
     let options = PoolOptions::new().quarantine(true);
     let port: CompletionPort<usize> =
-        port_on(kind).pool(options).build().expect("the backend is there");
+        builder(kind).pool(options).build().expect("the backend is there");
     let all = KeptBuffers::new();
     for round in 0..ROUNDS {
         let mut peers = Vec::new();
@@ -250,7 +250,7 @@ pub(crate) fn a_port_dropped_while_it_receives_writes_nothing_afterwards(kind: B
     for round in 0..ROUNDS {
         let options = PoolOptions::new().quarantine(true);
         let port: CompletionPort<usize> =
-            port_on(kind).pool(options).build().expect("the backend is there");
+            builder(kind).pool(options).build().expect("the backend is there");
         let pool = port.pool().clone();
         if round % 3 == 0 {
             port.get(Some(Duration::ZERO)).expect_err("nothing was started");
@@ -278,23 +278,21 @@ pub(crate) fn a_port_dropped_while_it_receives_writes_nothing_afterwards(kind: B
         // The sockets stay open for now in every other round: what comes in must stay there.
         if round % 4 < 2 {
             drop(port);
-            until("the receives' buffers are given up", || all.live() == 0);
+            wait_until("the receives' buffers are given up", || all.live() == 0);
             peers.iter_mut().for_each(send_unwanted);
             drop(handles);
         } else {
             drop(handles);
             drop(port);
-            until("the receives' buffers are given up", || all.live() == 0);
+            wait_until("the receives' buffers are given up", || all.live() == 0);
             peers.iter_mut().for_each(send_unwanted);
         }
         all.check();
         pools.push(pool);
     }
-    // A thread of a port keeps its place, and with it the engine, until it waits on another.
-    let other: CompletionPort<()> = port_on(kind).build().expect("the backend is there");
-    other.get(Some(Duration::ZERO)).expect_err("nothing was started");
+    leave_port(kind);
     for pool in &pools {
-        until("the ports' pooled buffers came back", || pool.live() == 0);
+        wait_until("the ports' pooled buffers came back", || pool.live() == 0);
         pool.check_quarantine().expect("no pooled buffer is written to after it came back");
     }
 }
@@ -302,7 +300,7 @@ pub(crate) fn a_port_dropped_while_it_receives_writes_nothing_afterwards(kind: B
 pub(crate) fn a_cancelled_receive_writes_nothing_afterwards_and_loses_no_byte(kind: BackendKind) {
     let options = PoolOptions::new().quarantine(true);
     let port: CompletionPort<u8> =
-        port_on(kind).pool(options).build().expect("the backend is there");
+        builder(kind).pool(options).build().expect("the backend is there");
     let all = KeptBuffers::new();
     let (ours, mut theirs) = pair();
     let handle = port.associate(ours, 1).expect("a new socket");

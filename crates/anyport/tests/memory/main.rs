@@ -12,7 +12,10 @@ mod queues;
 mod threads;
 mod world;
 
-use anyport::{CompletionPort, Packet};
+use anyport::net::SocketHandle;
+use anyport::{BackendKind, CompletionPort, Packet};
+use std::net::TcpStream;
+use std::time::Duration;
 
 world::on_every_backend! {
     dropping::a_port_dropped_while_files_are_read_writes_nothing_afterwards,
@@ -48,4 +51,23 @@ pub(crate) fn next<T: Send + 'static>(port: &CompletionPort<T>) -> Packet<T> {
         Ok(packet) => packet,
         Err(error) => panic!("a packet was due: {error}; {:?}", port.stats()),
     }
+}
+
+/// So many connected sockets of the port, each under its number as the key, and their peers.
+pub(crate) fn connections<T: Send + 'static>(
+    port: &CompletionPort<T>,
+    count: usize,
+) -> (Vec<SocketHandle<T>>, Vec<TcpStream>) {
+    let connection = |key| {
+        let (ours, theirs) = world::pair();
+        (port.associate(ours, key).expect("a new socket"), theirs)
+    };
+    (0..count).map(connection).unzip()
+}
+
+/// Takes this thread off the port that it last waited on: until it waits on another, it keeps its
+/// place there, and with it the engine.
+pub(crate) fn leave_port(kind: BackendKind) {
+    let other: CompletionPort<()> = world::builder(kind).build().expect("the backend is there");
+    other.get(Some(Duration::ZERO)).expect_err("nothing was started");
 }

@@ -1,11 +1,11 @@
 //! Pooled buffers: they outlive what they came from, and when there are no more, receives wait.
 
-use crate::next;
-use crate::world::{DEADLINE, pair, port_on, until};
+use crate::world::{DEADLINE, builder, pair, wait_until};
+use crate::{connections, leave_port, next};
 use anyport::buf::{PoolOptions, PooledBuffer, SizeClass};
-use anyport::net::{Socket, SocketHandle};
-use anyport::{BackendKind, CompletionPort};
-use std::io::Write;
+use anyport::net::SocketHandle;
+use anyport::{BackendKind, CompletionPort, OperationKind, PortBuilder};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
@@ -15,7 +15,7 @@ pub(crate) fn pooled_buffers_outlive_port_and_socket(kind: BackendKind) {
     for is_quarantine in [false, true] {
         let options = PoolOptions::new().quarantine(is_quarantine);
         let port: CompletionPort<()> =
-            port_on(kind).pool(options).build().expect("the backend is there");
+            builder(kind).pool(options).build().expect("the backend is there");
         let (ours, mut theirs) = pair();
         let handle = port.associate(ours, 1).expect("a new socket");
         let mut held: Vec<PooledBuffer> = Vec::new();
@@ -57,6 +57,12 @@ fn byte_of(connection: usize, at: usize) -> u8 {
     (connection * 5 + at % 253) as u8
 }
 
+/// A port whose pool is at its bound with four buffers.
+fn with_four_buffers(builder: PortBuilder) -> PortBuilder {
+    let class = SizeClass::Small4K;
+    builder.pool(PoolOptions::new().bytes_max(4 * class.bytes())).receive_class(class)
+}
+
 /// Fifty connections send at once; the pool has four buffers.
 struct Crowd {
     port: CompletionPort<usize>,
@@ -68,16 +74,8 @@ struct Crowd {
 
 impl Crowd {
     fn new(kind: BackendKind) -> Self {
-        let class = SizeClass::Small4K;
-        let port: CompletionPort<usize> = port_on(kind)
-            .pool(PoolOptions::new().bytes_max(4 * class.bytes()))
-            .receive_class(class)
-            .build()
-            .expect("the backend is there");
-        let (ours, mut theirs): (Vec<_>, Vec<_>) = (0..CONNECTIONS).map(|_| pair()).unzip();
-        let associate =
-            |(key, socket): (usize, Socket)| port.associate(socket, key).expect("a new socket");
-        let handles = ours.into_iter().enumerate().map(associate).collect();
+        let port = with_four_buffers(builder(kind)).build().expect("the backend is there");
+        let (handles, mut theirs) = connections(&port, CONNECTIONS);
         let peers = thread::spawn(move || {
             const PIECE: usize = 4096;
             for at in (0..CONNECTION_BYTES).step_by(PIECE) {
@@ -124,11 +122,10 @@ impl Crowd {
         assert_eq!(self.port.stats().operations_live, 0);
         self.peers.join().expect("every byte was taken");
         let pool = self.port.pool().clone();
+        let kind = self.port.backend().kind;
         drop((self.handles, self.port));
-        // This thread's place in the port keeps the engine: it goes with the next port.
-        let other: CompletionPort<()> = CompletionPort::new(1).expect("one backend is there");
-        other.get(Some(Duration::ZERO)).expect_err("nothing was started");
-        until("every pooled buffer came back", || pool.live() == 0);
+        leave_port(kind);
+        wait_until("every pooled buffer came back", || pool.live() == 0);
     }
 }
 
@@ -169,13 +166,8 @@ pub(crate) fn streams_wait_while_the_pool_is_at_its_bound_and_lose_nothing(kind:
 /// Eight threads of the port, one after the other; the pool has four buffers.
 pub(crate) fn idle_connections_keep_no_buffers_from_others(kind: BackendKind) {
     const THREADS: usize = 8;
-    let class = SizeClass::Small4K;
-    let port: CompletionPort<usize> = port_on(kind)
-        .concurrency(THREADS)
-        .pool(PoolOptions::new().bytes_max(4 * class.bytes()))
-        .receive_class(class)
-        .build()
-        .expect("the backend is there");
+    let builder = with_four_buffers(builder(kind)).concurrency(THREADS);
+    let port: CompletionPort<usize> = builder.build().expect("the backend is there");
     let barrier = Barrier::new(THREADS);
     let turn = Mutex::new(0);
     thread::scope(|scope| {
@@ -185,7 +177,9 @@ pub(crate) fn idle_connections_keep_no_buffers_from_others(kind: BackendKind) {
                 port.get(Some(Duration::ZERO)).expect_err("nothing was started");
                 // From here on all eight have a place of their own, and keep it.
                 barrier.wait();
-                until("it is this thread's turn", || *turn.lock().expect("no panic") == number);
+                wait_until("it is this thread's turn", || {
+                    *turn.lock().expect("no panic") == number
+                });
                 let (ours, mut theirs) = pair();
                 let handle = port.associate(ours, number).expect("a new socket");
                 let mut received = 0;
@@ -206,7 +200,7 @@ pub(crate) fn idle_connections_keep_no_buffers_from_others(kind: BackendKind) {
                     port.get(Some(Duration::ZERO)).expect_err("no more bytes were sent");
                 }
                 *turn.lock().expect("no panic") += 1;
-                until("all are done", || *turn.lock().expect("no panic") == THREADS);
+                wait_until("all are done", || *turn.lock().expect("no panic") == THREADS);
             });
         }
     });
@@ -214,50 +208,54 @@ pub(crate) fn idle_connections_keep_no_buffers_from_others(kind: BackendKind) {
 
 pub(crate) fn no_pooled_buffer_is_used_after_it_came_back(kind: BackendKind) {
     let options = PoolOptions::new().quarantine(true);
-    let port: CompletionPort<usize> = port_on(kind)
+    let port: CompletionPort<usize> = builder(kind)
         .pool(options)
         .receive_class(SizeClass::Small4K)
         .build()
         .expect("the backend is there");
-    let (mut handles, mut peers) = (Vec::new(), Vec::new());
-    for key in 0..8 {
-        let (ours, theirs) = pair();
-        let handle = port.associate(ours, key).expect("a new socket");
-        if key % 2 == 0 {
-            handle.receive_stream(key).expect("it is connected");
-        } else {
-            handle.receive_pooled(key).expect("it is connected");
-        }
-        handles.push(handle);
-        peers.push(theirs);
+    let (handles, mut peers) = connections(&port, 8);
+    for (key, handle) in handles.iter().enumerate() {
+        let started = match key % 2 {
+            0 => handle.receive_stream(key),
+            _ => handle.receive_pooled(key),
+        };
+        started.expect("it is connected");
     }
     let taker = {
-        let port = port.clone();
-        let mut handles = handles.clone();
+        let (port, handles) = (port.clone(), handles.clone());
         thread::spawn(move || {
-            let mut ended = 0;
-            while ended < handles.len() {
-                let packet = port.get(Some(DEADLINE)).expect("a packet was due");
+            let (mut ended, mut sends) = (0, 0);
+            while ended < handles.len() || sends > 0 {
+                let packet = next(&port);
                 let bytes = packet.result.expect("an orderly end");
+                if packet.kind == OperationKind::Send {
+                    sends -= 1;
+                    continue;
+                }
                 if bytes == 0 {
                     ended += 1;
                     continue;
                 }
+                let handle = &handles[packet.key];
                 if !packet.more {
-                    handles[packet.key].receive_pooled(packet.key).expect("it is connected");
+                    handle.receive_pooled(packet.key).expect("it is connected");
                 }
-                // In a send the buffer goes back into the kernel's hands.
-                if packet.context == packet.key {
-                    let echoed = packet.buffers.total_len();
-                    assert_eq!(echoed, bytes);
-                }
+                assert_eq!(packet.buffers.total_len(), bytes);
+                // As an echo the buffer goes back into the kernel's hands.
+                handle.send(packet.buffers, packet.key).expect("it is connected");
+                sends += 1;
             }
-            handles.clear();
         })
     };
     for round in 0..200_u8 {
+        let message = [round & 0x7f; 3000];
         for peer in &mut peers {
-            peer.write_all(&[round & 0x7f; 3000]).expect("the other side receives");
+            peer.write_all(&message).expect("the other side receives");
+        }
+        for peer in &mut peers {
+            let mut echo = [0xff; 3000];
+            peer.read_exact(&mut echo).expect("the echo comes");
+            assert!(echo == message, "wrong bytes in the echo of round {round}");
         }
         if round % 20 == 0 {
             port.pool().check_quarantine().expect("nobody writes to what came back");

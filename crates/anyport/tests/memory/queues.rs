@@ -2,8 +2,8 @@
 //! cancel either.
 
 use crate::dropping::PieceFile;
-use crate::next;
-use crate::world::{DEADLINE, pair, port_on};
+use crate::world::{any_local, builder, connect};
+use crate::{connections, next};
 use anyport::net::{self, Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, Operation, OperationKind};
 use std::collections::HashMap;
@@ -26,25 +26,33 @@ enum What {
     Cancelled(usize),
 }
 
-/// Starts thousands of operations without taking a packet, cancels some, and takes all packets:
-/// one of each.
-fn flood(kind: BackendKind, entries: (u32, u32), rounds: usize, is_of_port: bool) {
-    let port: CompletionPort<What> = port_on(kind)
+/// A port with so many entries in its submission and its completion queue.
+fn port_with_queues<T: Send + 'static>(
+    kind: BackendKind,
+    entries: (u32, u32),
+) -> CompletionPort<T> {
+    builder(kind)
         .submission_entries(entries.0)
         .completion_entries(entries.1)
         .build()
-        .expect("the backend is there");
+        .expect("the backend is there")
+}
+
+/// Starts thousands of operations without taking a packet, cancels some, and takes all packets:
+/// one of each.
+fn flood(kind: BackendKind, entries: (u32, u32), rounds: usize, is_of_port: bool) {
+    let port: CompletionPort<What> = port_with_queues(kind, entries);
     let file =
         PieceFile::new(&format!("flood-{kind}-{entries:?}-{is_of_port}"), PIECES, PIECE_BYTES);
     let file = port.associate(file.open(), 1).expect("a plain file");
     let sockets: Vec<(SocketHandle<What>, SocketAddr)> = (0..DATAGRAM_SOCKETS)
         .map(|key| {
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+            let socket = UdpSocket::bind(any_local()).expect("a port is free");
             let address = socket.local_addr().expect("it is bound");
             (port.associate(Socket::from(socket), key).expect("a new socket"), address)
         })
         .collect();
-    let sender = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let sender = UdpSocket::bind(any_local()).expect("a port is free");
     if is_of_port {
         port.get(Some(Duration::ZERO)).expect_err("nothing was started");
     }
@@ -134,19 +142,10 @@ fn stream_byte(stream: usize, at: usize) -> u8 {
 }
 
 pub(crate) fn streams_survive_a_full_completion_queue(kind: BackendKind) {
-    let port: CompletionPort<usize> = port_on(kind)
-        .submission_entries(2)
-        .completion_entries(4)
-        .build()
-        .expect("the backend is there");
-    let mut handles = Vec::new();
-    let mut peers: Vec<TcpStream> = Vec::new();
-    for stream in 0..STREAMS {
-        let (ours, theirs) = pair();
-        let handle = port.associate(ours, stream).expect("a new socket");
+    let port: CompletionPort<usize> = port_with_queues(kind, (2, 4));
+    let (handles, mut peers) = connections(&port, STREAMS);
+    for (stream, handle) in handles.iter().enumerate() {
         handle.receive_stream(stream).expect("it is connected");
-        handles.push(handle);
-        peers.push(theirs);
     }
     // Small pieces, so that there are many completions; all of it fits into the system's buffers.
     const PIECE: usize = 1024;
@@ -181,18 +180,12 @@ pub(crate) fn streams_survive_a_full_completion_queue(kind: BackendKind) {
 }
 
 pub(crate) fn an_accept_stream_survives_a_full_completion_queue(kind: BackendKind) {
-    let port: CompletionPort<()> = port_on(kind)
-        .submission_entries(2)
-        .completion_entries(4)
-        .build()
-        .expect("the backend is there");
-    let address = "127.0.0.1:0".parse().expect("an address");
-    let listener = port.associate(net::listen(address).expect("a port is free"), 7).expect("new");
+    let port: CompletionPort<()> = port_with_queues(kind, (2, 4));
+    let socket = net::listen(any_local()).expect("a port is free");
+    let listener = port.associate(socket, 7).expect("a new socket");
     let operation = listener.accept_stream(()).expect("it listens");
     let address = listener.local_addr().expect("it is bound");
-    let clients: Vec<TcpStream> = (0..200)
-        .map(|_| TcpStream::connect_timeout(&address, DEADLINE).expect("it listens"))
-        .collect();
+    let clients: Vec<TcpStream> = (0..200).map(|_| connect(address)).collect();
     let mut due: Vec<SocketAddr> =
         clients.iter().map(|c| c.local_addr().expect("it is connected")).collect();
     while !due.is_empty() {

@@ -5,9 +5,9 @@
 
 use crate::dropping::PieceFile;
 use crate::kept::KeptBuffers;
-use crate::next;
-use crate::world::{pair, port_on};
-use anyport::net::{Socket, SocketHandle};
+use crate::world::{builder, pair};
+use crate::{connections, leave_port, next};
+use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, GetError, OperationKind, Packet};
 use std::io::Write;
 use std::net::TcpStream;
@@ -17,13 +17,6 @@ use std::time::Duration;
 
 const SOCKETS: usize = 8;
 const ROUNDS: usize = 20;
-
-fn connections(port: &CompletionPort<usize>) -> (Vec<SocketHandle<usize>>, Vec<TcpStream>) {
-    let (ours, theirs): (Vec<_>, Vec<_>) = (0..SOCKETS).map(|_| pair()).unzip();
-    let associate =
-        |(key, socket): (usize, Socket)| port.associate(socket, key).expect("a new socket");
-    (ours.into_iter().enumerate().map(associate).collect(), theirs)
-}
 
 /// Starts one of each sort of receive, in turn.
 fn start_receives(handles: &[SocketHandle<usize>], buffers: &KeptBuffers) {
@@ -84,10 +77,10 @@ fn check_bytes(packet: &Packet<usize>, bytes: usize) {
 }
 
 pub(crate) fn a_receive_of_a_thread_that_ended_completes(kind: BackendKind) {
-    let port: CompletionPort<usize> = port_on(kind).build().expect("the backend is there");
+    let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
     let buffers = KeptBuffers::new();
     for _ in 0..ROUNDS {
-        let (handles, peers) = connections(&port);
+        let (handles, peers) = connections(&port, SOCKETS);
         thread::scope(|scope| {
             scope.spawn(|| start_receives(&handles, &buffers));
         });
@@ -106,9 +99,9 @@ enum Ending {
 fn a_thread_of_the_port_ends(kind: BackendKind, ending: Ending) {
     let buffers = KeptBuffers::new();
     for round in 0..ROUNDS {
-        let builder = port_on(kind).concurrency(1 + round % 2);
+        let builder = builder(kind).concurrency(1 + round % 2);
         let port: CompletionPort<usize> = builder.build().expect("the backend is there");
-        let (handles, peers) = connections(&port);
+        let (handles, peers) = connections(&port, SOCKETS);
         if round % 4 >= 2 {
             // This thread has been there before the other.
             assert_eq!(port.get(Some(Duration::ZERO)).expect_err("nothing"), GetError::TimedOut);
@@ -144,7 +137,7 @@ pub(crate) fn a_receive_of_a_thread_of_the_port_that_panicked_completes(kind: Ba
 }
 
 pub(crate) fn a_stream_goes_on_after_the_thread_that_held_its_packet_ended(kind: BackendKind) {
-    let port: CompletionPort<usize> = port_on(kind).build().expect("the backend is there");
+    let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
     for round in 0..ROUNDS {
         let (ours, mut theirs) = pair();
         let handle = port.associate(ours, 1).expect("a new socket");
@@ -175,9 +168,8 @@ pub(crate) fn a_stream_goes_on_after_the_thread_that_held_its_packet_ended(kind:
         drop(theirs);
         let packet = next(&port);
         assert_eq!((packet.result, packet.more), (Ok(0), false));
-        // This thread has waited on the port and would hold the place of the next round's.
-        let other: CompletionPort<()> = port_on(kind).build().expect("the backend is there");
-        other.get(Some(Duration::ZERO)).expect_err("nothing was started");
+        // It would hold the place of the next round's thread.
+        leave_port(kind);
     }
     assert_eq!(port.stats().operations_live, 0);
 }
@@ -187,7 +179,7 @@ pub(crate) fn a_file_read_of_a_thread_that_ended_completes(kind: BackendKind) {
     const PIECE_BYTES: usize = 64 << 10;
     let file = PieceFile::new(&format!("ended-{kind}"), PIECES, PIECE_BYTES);
     for round in 0..ROUNDS {
-        let port: CompletionPort<usize> = port_on(kind).build().expect("the backend is there");
+        let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
         let handle = port.associate(file.open(), 1).expect("a plain file");
         let buffers = KeptBuffers::new();
         file.forget_cached();

@@ -2,7 +2,7 @@
 //! each connection, and a high-water mark at which a connection that is not read from is not
 //! received from either.
 
-use crate::world::{DEADLINE, port_on};
+use crate::world::{any_local, builder, connect};
 use anyport::buf::BufferPool;
 use anyport::net::{self, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, Worker, WorkerPool};
@@ -80,9 +80,8 @@ struct Flow {
 impl Server {
     pub(crate) fn start(kind: BackendKind) -> Self {
         let port: CompletionPort<Context> =
-            port_on(kind).concurrency(2).build().expect("the backend is there");
-        let address = "127.0.0.1:0".parse().expect("an address");
-        let socket = net::listen(address).expect("a port is free");
+            builder(kind).concurrency(2).build().expect("the backend is there");
+        let socket = net::listen(any_local()).expect("a port is free");
         let address = socket.local_addr().expect("it is bound");
         let listener = port.associate(socket, 0).expect("a new socket");
         let figures = Arc::<Figures>::default();
@@ -106,11 +105,7 @@ impl Server {
 
     /// A client's connection.
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect_timeout(&self.address, DEADLINE).expect("it listens");
-        stream.set_nodelay(true).expect("it is a TCP socket");
-        stream.set_read_timeout(Some(DEADLINE)).expect("not zero");
-        stream.set_write_timeout(Some(DEADLINE)).expect("not zero");
-        stream
+        connect(self.address)
     }
 
     /// Connections that the server has not let go.

@@ -1,0 +1,45 @@
+//! Each test on every backend, and what becomes of it where the machine does not offer one.
+//!
+//! Such a test says that it was not run; it fails when `ANYPORT_REQUIRE` names the backend.
+
+use anyport::{BackendKind, CompletionPort, PortBuilder, available_backends};
+
+/// Makes a test for each backend of each function in the list, which `world::run` runs.
+macro_rules! on_every_backend {
+    ($($part:ident::$test:ident),+ $(,)?) => {
+        mod io_uring {
+            $(#[test]
+            fn $test() {
+                crate::world::run(anyport::BackendKind::IoUring, crate::$part::$test);
+            })+
+        }
+
+        mod readiness {
+            $(#[test]
+            fn $test() {
+                crate::world::run(anyport::BackendKind::Readiness, crate::$part::$test);
+            })+
+        }
+    };
+}
+pub(crate) use on_every_backend;
+
+/// True when the machine offers this backend. Says why when it does not, and fails when it is
+/// required.
+pub(crate) fn is_offered(kind: BackendKind) -> bool {
+    let reason = match available_backends().into_iter().find(|(k, _)| *k == kind) {
+        Some((_, Ok(()))) => return true,
+        Some((_, Err(reason))) => reason,
+        None => format!("{kind} is not part of this build"),
+    };
+    let required = std::env::var("ANYPORT_REQUIRE").unwrap_or_default();
+    let is_required = required.split(',').any(|name| name.trim().parse() == Ok(kind));
+    assert!(!is_required, "{kind} is required and not to be had: {reason}");
+    println!("not run: {reason}");
+    false
+}
+
+/// Sets a port up on this backend.
+pub(crate) fn builder(kind: BackendKind) -> PortBuilder {
+    CompletionPort::<()>::builder().backend(kind)
+}
