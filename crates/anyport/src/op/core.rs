@@ -135,12 +135,7 @@ impl Core {
     }
 
     /// Takes events of a lane, whose lock is held, until one of them completes an operation.
-    fn reap(
-        &self,
-        lane: usize,
-        serving: usize,
-        upcoming: impl Fn(u32),
-    ) -> Option<Completion> {
+    fn reap(&self, lane: usize, serving: usize, upcoming: impl Fn(u32)) -> Option<Completion> {
         let completion = self.take_event(lane, serving, upcoming)?;
         if self.ready_len.load(Ordering::Acquire) == 0 {
             return Some(completion);

@@ -13,11 +13,12 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a thread is looked at that was in the same handler at the last look.
+/// How often running threads are looked at while another could take a blocked one's place. A look
+/// costs as much as a packet or two.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How often while every running thread gets on. A look costs as much as a packet or two.
-const TICK_HEALTHY: Duration = Duration::from_millis(4);
+/// How often when no other thread could.
+const TICK_ALONE: Duration = Duration::from_millis(8);
 
 /// How often when nothing has changed for a while: a handler that runs for seconds is not looked
 /// at a thousand times a second.
@@ -30,7 +31,7 @@ const STEADY_LOOKS: u32 = 8;
 const HELP_BACKLOG: usize = 16;
 
 /// Looks at the same handler after which its thread is taken for busy for long.
-const STUCK_LOOKS: u32 = 3;
+const STUCK_LOOKS: u32 = 1;
 
 /// A thread is blocked when it used less than this part of the time it was watched.
 const BLOCKED_CPU_SHARE: u32 = 8;
@@ -58,6 +59,7 @@ struct Watched {
     member: u32,
     beat: u64,
     since: Instant,
+    /// Its CPU time then, where the system tells.
     cpu: Option<Duration>,
     /// Looks at which it was in the same handler.
     looks: u32,
@@ -70,7 +72,7 @@ impl Clerk {
             let pause = self.watch();
             let pause = match pause {
                 Some(pause) => {
-                    self.crew.is_clerk_asleep.store(pause > TICK_HEALTHY, Ordering::SeqCst);
+                    self.crew.is_clerk_asleep.store(pause >= TICK_SLOW, Ordering::SeqCst);
                     Some(pause)
                 }
                 None if self.may_sleep() => None,
@@ -122,12 +124,14 @@ impl Clerk {
     /// One look at all seats: who is blocked gives its place away, who could help is woken. Says
     /// when to look again; `None`: when somebody calls.
     fn watch(&mut self) -> Option<Duration> {
-        let actors: Vec<Option<Arc<Member>>> =
-            self.crew.seats().actors().map(|a| a.cloned()).collect();
+        let (actors, is_anybody_parked): (Vec<Option<Arc<Member>>>, bool) = {
+            let seats = self.crew.seats();
+            (seats.actors().map(|a| a.cloned()).collect(), seats.parked_len() > 0)
+        };
+        let can_others_help = is_anybody_parked || self.crew.idle.len_hint() > 0;
         self.watched.resize(actors.len(), None);
         let mut is_anybody_running = false;
         let mut has_changed = false;
-        let mut is_anybody_still = false;
         let mut wants_help = false;
         for (seat, actor) in actors.iter().enumerate() {
             let core = Arc::clone(self.crew.core());
@@ -143,7 +147,6 @@ impl Clerk {
                     }
                     // Answers that it has prepared must not wait until its handler returns. Not at
                     // the first look: what the clerk hands over is the clerk's to complete.
-                    is_anybody_still = true;
                     let is_stuck = match look {
                         Look::Still { looks } => looks >= STUCK_LOOKS,
                         _ => true,
@@ -179,42 +182,36 @@ impl Clerk {
         }
         self.steady_looks = if has_changed { 0 } else { self.steady_looks.saturating_add(1) };
         match (is_anybody_running, self.steady_looks < STEADY_LOOKS) {
-            (true, true) if is_anybody_still => Some(TICK),
-            (true, true) => Some(TICK_HEALTHY),
+            // When nobody runs: after the last handler a few ticks more, so that a port with little
+            // to do does not put the clerk to sleep and wake it for every packet.
+            (_, true) if can_others_help => Some(TICK),
+            (_, true) => Some(TICK_ALONE),
             (true, false) => Some(TICK_SLOW),
-            // After the last handler a few ticks more, so that a port with little to do does not
-            // put the clerk to sleep and wake it for every packet.
-            (false, true) => Some(TICK_HEALTHY),
             (false, false) => None,
         }
     }
 
     fn look(&mut self, seat: usize, member: &Member) -> Look {
-        let beat = member.beat.load(Ordering::Relaxed);
+        let beat = member.beat();
         let now = Instant::now();
         match self.watched[seat] {
             Some(seen) if seen.member == member.id && seen.beat == beat => {
                 let looks = seen.looks.saturating_add(1);
-                let Some(before) = seen.cpu else {
-                    // The first look at this handler; from now on its CPU time counts.
-                    let cpu = ThreadWatch::cpu_time(member.clock);
-                    self.watched[seat] = Some(Watched { since: now, cpu, looks, ..seen });
-                    return Look::Still { looks };
-                };
-                self.watched[seat] = Some(Watched { looks, ..seen });
-                let Some(cpu) = ThreadWatch::cpu_time(member.clock) else {
+                let cpu = ThreadWatch::cpu_time(member.clock);
+                self.watched[seat] = Some(Watched { since: now, cpu, looks, ..seen });
+                let (Some(before), Some(cpu)) = (seen.cpu, cpu) else {
                     return Look::Still { looks };
                 };
                 let share = (now - seen.since) / BLOCKED_CPU_SHARE;
                 if cpu.saturating_sub(before) < share && ThreadWatch::is_asleep(member.clock) {
                     return Look::Blocked;
                 }
-                self.watched[seat] = Some(Watched { since: now, cpu: Some(cpu), looks, ..seen });
                 Look::Still { looks }
             }
             _ => {
+                let cpu = ThreadWatch::cpu_time(member.clock);
                 self.watched[seat] =
-                    Some(Watched { member: member.id, beat, since: now, cpu: None, looks: 0 });
+                    Some(Watched { member: member.id, beat, since: now, cpu, looks: 0 });
                 Look::Moves
             }
         }

@@ -3,6 +3,7 @@
 //! A thread belongs to the port that it last waited on, until it ends.
 
 use super::crew::Crew;
+use super::lookout::Lookout;
 use crate::op::Core;
 use crate::sys::{ThreadClock, Token};
 use std::cell::RefCell;
@@ -63,6 +64,10 @@ impl Member {
             NO_SEAT => None,
             seat => Some(seat as usize),
         }
+    }
+
+    pub(super) fn beat(&self) -> u64 {
+        self.beat.load(Ordering::Relaxed)
     }
 
     pub(super) fn activity(&self) -> Activity {
@@ -127,6 +132,7 @@ pub(super) struct Membership {
     pub(super) unflushed: u32,
     /// Whether posted packets or completions are looked at first; it alternates.
     pub(super) posted_first: bool,
+    pub(super) lookout: Lookout,
 }
 
 impl Membership {
@@ -145,6 +151,7 @@ impl Membership {
                     held: Vec::new(),
                     unflushed: 0,
                     posted_first: false,
+                    lookout: Lookout::default(),
                 }
             }
         }

@@ -12,6 +12,7 @@ mod contexts;
 mod crew;
 mod handle_ref;
 pub(crate) mod idle;
+mod lookout;
 mod member;
 mod packet;
 #[allow(clippy::module_inception, reason = "the public type of the layer has the layer's name")]

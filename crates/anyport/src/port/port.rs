@@ -315,6 +315,7 @@ impl<T: Send + 'static> PortInner<T> {
             }
             if count > 0 {
                 membership.unflushed += count as u32;
+                membership.lookout.found_work();
                 if membership.unflushed >= UNFLUSHED_MAX {
                     membership.unflushed = 0;
                     self.core.backend().flush(seat);
@@ -389,7 +390,9 @@ impl<T: Send + 'static> PortInner<T> {
             || member.is_wanted_back.load(Ordering::SeqCst)
             || member.seat() != Some(seat);
         if !has_work {
-            backend.wait(seat, remaining);
+            let pause = membership.lookout.look(&self.crew, seat);
+            backend
+                .wait(seat, pause.map_or(remaining, |p| Some(remaining.map_or(p, |r| r.min(p)))));
         }
         self.crew.idle.withdraw(member.id);
     }

@@ -205,9 +205,7 @@ impl Lane {
         // SAFETY: only the two counters are read, atomics of the shared mapping. The view must not
         // be dropped: its drop writes the head, which belongs to whoever holds the lock.
         let queue = ManuallyDrop::new(unsafe { self.ring.completion_shared() });
-        queue.len()
-            + self.reaped_len.load(Ordering::Acquire)
-            + usize::from(self.is_overflown())
+        queue.len() + self.reaped_len.load(Ordering::Acquire) + usize::from(self.is_overflown())
     }
 
     /// See [`crate::sys::Backend::wait`].

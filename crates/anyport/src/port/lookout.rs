@@ -1,0 +1,81 @@
+//! What an idle thread of the port does about its neighbours: those in handlers.
+//!
+//! A thread that finds nothing to do takes events of other lanes anyway. Answers that a neighbour
+//! has prepared but not handed to the kernel it cannot take; when the neighbour stays in the same
+//! handler, they are handed over for it. The clerk does the same, and finds out who is blocked,
+//! but it comes around once a millisecond; an idle thread is there already.
+
+use super::crew::Crew;
+use super::member::Activity;
+use std::time::{Duration, Instant};
+
+/// How long a neighbour may be in one handler before what it has prepared is handed over. Shorter
+/// and its batches are cut for nothing; the wait of an answer for its whole batch is about as
+/// long.
+const PATIENCE: Duration = Duration::from_micros(250);
+
+/// The longest sleep beside a running neighbour, reached by doubling from `PATIENCE`: one handler
+/// that runs for seconds is not looked at thousands of times.
+const PAUSE_MAX: Duration = Duration::from_millis(8);
+
+/// What one thread has seen of the others' lanes.
+#[derive(Default)]
+pub(super) struct Lookout {
+    seen: Vec<Seen>,
+    pause: Duration,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    /// The member in that seat, and its beat.
+    member: u32,
+    beat: u64,
+    since: Instant,
+}
+
+impl Lookout {
+    /// The thread has found work since it last looked.
+    pub(super) fn found_work(&mut self) {
+        self.pause = Duration::ZERO;
+    }
+
+    /// Looks at every lane but `own` before a sleep, and says how long the sleep may be; `None`:
+    /// nobody runs, so there is nothing to look after.
+    pub(super) fn look(&mut self, crew: &Crew, own: usize) -> Option<Duration> {
+        let mut is_anybody_running = false;
+        let mut now = None;
+        let mut late = Vec::new();
+        {
+            let seats = crew.seats();
+            for (seat, actor) in seats.actors().enumerate() {
+                let Some(actor) = actor else { continue };
+                if seat == own || actor.activity() != Activity::Running {
+                    continue;
+                }
+                is_anybody_running = true;
+                let now = *now.get_or_insert_with(Instant::now);
+                let beat = actor.beat();
+                if self.seen.len() <= seat {
+                    self.seen.resize(seat + 1, Seen { member: u32::MAX, beat: 0, since: now });
+                }
+                let seen = &mut self.seen[seat];
+                if (seen.member, seen.beat) != (actor.id, beat) {
+                    *seen = Seen { member: actor.id, beat, since: now };
+                } else if now - seen.since >= PATIENCE {
+                    late.push(seat);
+                }
+            }
+        }
+        let backend = crew.core().backend();
+        for seat in late {
+            if backend.has_unsubmitted(seat) {
+                backend.flush(seat);
+            }
+        }
+        if !is_anybody_running {
+            return None;
+        }
+        self.pause = (self.pause * 2).clamp(PATIENCE, PAUSE_MAX);
+        Some(self.pause)
+    }
+}
