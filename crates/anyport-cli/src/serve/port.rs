@@ -6,6 +6,7 @@
 //! is the one file of the program that knows the engine.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -89,6 +90,9 @@ struct Server {
 
 struct Connection {
     socket: SocketHandle<Context>,
+    is_framed: bool,
+    /// A stream of receives is to be cancelled by whoever holds its packet.
+    must_pause: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -110,6 +114,13 @@ struct State {
 impl Connection {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more is to be received now: whoever holds a packet of the stream cancels it.
+    fn pause(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.is_pausing, true) {
+            self.must_pause.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -159,14 +170,17 @@ impl Server {
                 return;
             }
         };
+        let frames = self.echo.assembler();
+        let is_framed = frames.is_some();
         let state = Mutex::new(State {
             sending: 0,
             is_receiving: false,
             is_pausing: false,
             has_ended: false,
-            frames: self.echo.assembler(),
+            frames,
         });
-        let connection = Arc::new(Connection { socket, state });
+        let must_pause = AtomicBool::new(false);
+        let connection = Arc::new(Connection { socket, is_framed, must_pause, state });
         let mut state = connection.state();
         self.start_receive(&connection, &mut state);
     }
@@ -202,39 +216,36 @@ impl Server {
             Ok(0) => self.on_end(&connection),
             Err(error) => self.on_failed_receive(&connection, &error),
         }
-        let mut state = connection.state();
-        if more {
-            let is_too_much = state.has_ended || state.sending > SENDING_MAX;
-            if is_too_much && !std::mem::replace(&mut state.is_pausing, true) {
-                drop(state);
-                if let Some(operation) = operation {
-                    // Fails when the stream has just ended; its last packet says so.
-                    let _ = connection.socket.cancel(operation);
-                }
-            }
-        } else {
+        if !more {
+            let mut state = connection.state();
             state.is_receiving = false;
             self.start_receive(&connection, &mut state);
+        } else if connection.must_pause.swap(false, Ordering::Relaxed)
+            && let Some(operation) = operation
+        {
+            // Fails when the stream has just ended; its last packet says so.
+            let _ = connection.socket.cancel(operation);
         }
     }
 
     /// Sends back what came: all of it, or its whole frames.
     fn echo(&self, connection: &Arc<Connection>, buffers: Buffers, len: usize) {
+        if !connection.is_framed {
+            self.echo.stall.on_messages(1);
+            return self.send(connection, buffers, len);
+        }
         let mut state = connection.state();
         if state.has_ended {
             return;
         }
-        let Some(assembler) = &mut state.frames else {
-            drop(state);
-            self.echo.stall.on_messages(1);
-            return self.send(connection, buffers, len);
-        };
+        let Some(assembler) = &mut state.frames else { return };
         let Some(received) = buffers.into_one() else {
             return;
         };
         let Frames { count, bytes, too_long } = assembler.push(received.as_slice());
         if let Some(too_long) = &too_long {
             state.has_ended = true;
+            connection.pause(&mut state);
             self.refuse(connection, too_long);
         }
         drop(state);
@@ -250,7 +261,13 @@ impl Server {
     }
 
     fn send(&self, connection: &Arc<Connection>, buffers: Buffers, len: usize) {
-        connection.state().sending += len;
+        {
+            let mut state = connection.state();
+            state.sending += len;
+            if state.sending > SENDING_MAX {
+                connection.pause(&mut state);
+            }
+        }
         if let Err(rejected) = connection.socket.send(buffers, Some(Arc::clone(connection))) {
             self.on_failed_send(connection, &rejected.error);
         }

@@ -176,7 +176,7 @@ impl<T: Send + 'static> SocketHandle<T> {
             tail: transmission.tail,
         };
         let kind = OperationKind::TransmitFile;
-        self.0.start(Spec { transmission: Some(spec), ..Spec::new(kind) }, context)
+        self.0.start(Spec { transmission: Some(Box::new(spec)), ..Spec::new(kind) }, context)
     }
 
     /// Ends the sending side after the sends started before it; completes with 0 bytes. Later

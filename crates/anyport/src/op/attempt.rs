@@ -7,7 +7,7 @@ use super::name::{Operation, OperationKind, Side};
 use super::transmission::{self, Next};
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
-use crate::sys::{Event, Outcome, Request, error_from_code};
+use crate::sys::{Event, Outcome, Request, RequestKind, error_from_code};
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -19,7 +19,7 @@ impl Core {
         serving: usize,
         mut body: MutexGuard<'_, Body>,
     ) -> Option<Completion> {
-        let handle = Arc::clone(body.handle.as_ref()?);
+        let handle = body.handle.as_ref()?;
         let request = match body.kind {
             OperationKind::ReceiveStream => {
                 self.arm(serving, &mut body);
@@ -36,7 +36,7 @@ impl Core {
                 if result.is_err() {
                     handle.is_sending_shut_down.store(false, Ordering::Release);
                 }
-                return Some(self.conclude(serving, body, result));
+                return Some(self.conclude(body, result));
             }
             OperationKind::TransmitFile => return self.transmit(serving, body),
             OperationKind::Accept => Request::Accept,
@@ -70,7 +70,7 @@ impl Core {
             }
             OperationKind::Posted => unreachable!("a posted packet is no operation"),
         };
-        self.issue(serving, &mut body, &handle, request);
+        self.issue(serving, &mut body, request);
         None
     }
 
@@ -88,7 +88,7 @@ impl Core {
             Outcome::Interrupted => match body.ending {
                 Some(kind) => {
                     let error = Error::new(kind, body.kind.action()).with_transferred(body.done);
-                    Some(self.conclude(serving, body, Err(error)))
+                    Some(self.conclude(body, Err(error)))
                 }
                 // Nobody asked: the thread that had submitted it is gone, or a signal came.
                 None => self.first_attempt(serving, body),
@@ -96,7 +96,7 @@ impl Core {
             Outcome::NoBuffers => match body.ending {
                 Some(kind) => {
                     let error = Error::new(kind, body.kind.action());
-                    Some(self.conclude(serving, body, Err(error)))
+                    Some(self.conclude(body, Err(error)))
                 }
                 None => {
                     self.starve(serving, body);
@@ -106,14 +106,13 @@ impl Core {
             Outcome::WouldBlock => {
                 if let Some(kind) = body.ending {
                     let error = Error::new(kind, body.kind.action()).with_transferred(body.done);
-                    return Some(self.conclude(serving, body, Err(error)));
+                    return Some(self.conclude(body, Err(error)));
                 }
-                let handle = Arc::clone(body.handle.as_ref()?);
                 let wait = match body.kind.side() {
                     Side::Sending => Request::Writable,
                     _ => Request::Readable,
                 };
-                self.issue(serving, &mut body, &handle, wait);
+                self.issue(serving, &mut body, wait);
                 None
             }
             Outcome::Failed(code) => self.failed(serving, body, code),
@@ -122,17 +121,17 @@ impl Core {
                 let error = Error::new(ErrorKind::Truncated, body.kind.action());
                 let error = error.with_transferred(buffer.len());
                 body.buffers = Buffers::from(buffer);
-                Some(self.conclude(serving, body, Err(error)))
+                Some(self.conclude(body, Err(error)))
             }
             Outcome::Pooled(buffer) => {
                 let length = buffer.len();
                 if length == 0 && !body.is_of_datagrams() {
                     drop(buffer);
                     let result = self.end_of_stream(&body);
-                    return Some(self.conclude(serving, body, result));
+                    return Some(self.conclude(body, result));
                 }
                 body.buffers = Buffers::from(buffer);
-                Some(self.conclude(serving, body, Ok(length)))
+                Some(self.conclude(body, Ok(length)))
             }
             Outcome::Bytes(bytes) => self.moved(serving, body, bytes),
             // Replaced by what a receive then gave, before it comes here.
@@ -147,7 +146,7 @@ impl Core {
         mut body: MutexGuard<'_, Body>,
         bytes: usize,
     ) -> Option<Completion> {
-        let is_wait_over = matches!(body.request, Request::Readable | Request::Writable);
+        let is_wait_over = matches!(body.request, RequestKind::Readable | RequestKind::Writable);
         match body.kind {
             OperationKind::TransmitFile => {
                 if !is_wait_over && let Some(transmitting) = body.transmitting.as_mut() {
@@ -156,7 +155,7 @@ impl Core {
                 if let Some(kind) = body.ending {
                     let total = body.transmitting.as_ref().map_or(0, |t| t.total);
                     let error = Error::new(kind, body.kind.action()).with_transferred(total);
-                    return Some(self.conclude(serving, body, Err(error)));
+                    return Some(self.conclude(body, Err(error)));
                 }
                 self.transmit(serving, body)
             }
@@ -171,7 +170,7 @@ impl Core {
                     },
                     Err(e) => Err(crate::sys::error_from_io(&e, body.kind.action())),
                 };
-                Some(self.conclude(serving, body, result))
+                Some(self.conclude(body, result))
             }
             OperationKind::Connect => {
                 let handle = Arc::clone(body.handle.as_ref()?);
@@ -183,12 +182,12 @@ impl Core {
                     }
                     (None, _) => Ok(0),
                 };
-                Some(self.conclude(serving, body, result))
+                Some(self.conclude(body, result))
             }
             _ if is_wait_over => match body.ending {
                 Some(kind) => {
                     let error = Error::new(kind, body.kind.action()).with_transferred(body.done);
-                    Some(self.conclude(serving, body, Err(error)))
+                    Some(self.conclude(body, Err(error)))
                 }
                 None => self.first_attempt(serving, body),
             },
@@ -196,22 +195,22 @@ impl Core {
                 body.done += bytes;
                 let (done, total) = (body.done, body.buffers.total_len());
                 if done >= total {
-                    return Some(self.conclude(serving, body, Ok(done)));
+                    return Some(self.conclude(body, Ok(done)));
                 }
                 if let Some(kind) = body.ending {
                     let error = Error::new(kind, body.kind.action()).with_transferred(done);
-                    return Some(self.conclude(serving, body, Err(error)));
+                    return Some(self.conclude(body, Err(error)));
                 }
                 if bytes == 0 {
                     // A device that takes nothing and reports no error would be asked for ever.
                     let error = Error::new(ErrorKind::NoSpace, body.kind.action())
                         .with_detail("the system took no more bytes and gave no reason")
                         .with_transferred(done);
-                    return Some(self.conclude(serving, body, Err(error)));
+                    return Some(self.conclude(body, Err(error)));
                 }
                 self.first_attempt(serving, body)
             }
-            OperationKind::SendTo => Some(self.conclude(serving, body, Ok(bytes))),
+            OperationKind::SendTo => Some(self.conclude(body, Ok(bytes))),
             OperationKind::ReadAt => {
                 // SAFETY: the read has filled this many bytes of the buffers, in order.
                 unsafe { body.buffers.fill(bytes) };
@@ -221,7 +220,7 @@ impl Core {
                     }
                     _ => Ok(bytes),
                 };
-                Some(self.conclude(serving, body, result))
+                Some(self.conclude(body, result))
             }
             OperationKind::ReceiveFrom => {
                 // SAFETY: the receive has filled this many bytes of the buffers, in order.
@@ -235,15 +234,15 @@ impl Core {
                         .with_transferred(bytes)),
                     false => Ok(bytes),
                 };
-                let mut completion = self.conclude(serving, body, result);
+                let mut completion = self.conclude(body, result);
                 completion.peer = peer;
                 Some(completion)
             }
             OperationKind::Receive => {
                 // SAFETY: the receive has filled this many bytes of the buffers, in order.
                 unsafe { body.buffers.fill(bytes) };
-                let is_truncated = matches!(body.request, Request::ReceiveMessage(_))
-                    && body.message().is_truncated();
+                let is_truncated =
+                    body.request == RequestKind::TransferMessage && body.message().is_truncated();
                 let result = match bytes {
                     0 => self.end_of_stream(&body),
                     _ if is_truncated => {
@@ -251,11 +250,11 @@ impl Core {
                     }
                     _ => Ok(bytes),
                 };
-                Some(self.conclude(serving, body, result))
+                Some(self.conclude(body, result))
             }
             _ => {
                 let result = self.end_of_stream(&body);
-                Some(self.conclude(serving, body, result))
+                Some(self.conclude(body, result))
             }
         }
     }
@@ -278,7 +277,7 @@ impl Core {
             (OperationKind::Connect, _)
                 if crate::sys::is_connect_in_progress(code) && body.ending.is_none() =>
             {
-                self.issue(serving, &mut body, &handle, Request::Writable);
+                self.issue(serving, &mut body, Request::Writable);
                 return None;
             }
             _ => {}
@@ -307,7 +306,7 @@ impl Core {
             }
             _ => error,
         };
-        Some(self.conclude(serving, body, Err(error.with_transferred(done))))
+        Some(self.conclude(body, Err(error.with_transferred(done))))
     }
 
     fn accepted(
@@ -319,7 +318,7 @@ impl Core {
     ) -> Completion {
         let peer = socket.peer_addr().ok().and_then(|a| a.as_socket());
         if body.kind == OperationKind::Accept {
-            let mut completion = self.conclude(serving, body, Ok(0));
+            let mut completion = self.conclude(body, Ok(0));
             completion.peer = peer;
             completion.accepted = Some(socket);
             return completion;
@@ -349,7 +348,7 @@ impl Core {
                 }
                 Some(kind) => {
                     let error = Error::new(kind, body.kind.action());
-                    completion.last = Some(Box::new(self.conclude(serving, body, Err(error))));
+                    completion.last = Some(Box::new(self.conclude(body, Err(error))));
                 }
             }
         }
@@ -357,14 +356,13 @@ impl Core {
     }
 
     fn transmit(&self, serving: usize, mut body: MutexGuard<'_, Body>) -> Option<Completion> {
-        let handle = Arc::clone(body.handle.as_ref()?);
         match transmission::next(&mut body, |class| self.pool().take(class)) {
-            Next::OnSocket(request) => self.issue(serving, &mut body, &handle, request),
-            Next::OnFile(request, file) => self.issue(serving, &mut body, &file, request),
+            Next::OnSocket(request) => self.issue(serving, &mut body, request),
+            Next::OnFile(request, file) => self.issue_on(serving, &mut body, &file, request),
             Next::NoBuffer => self.starve(serving, body),
             Next::Over => {
                 let total = body.transmitting.as_ref().map_or(0, |t| t.total);
-                return Some(self.conclude(serving, body, Ok(total)));
+                return Some(self.conclude(body, Ok(total)));
             }
         }
         None

@@ -6,22 +6,22 @@ use super::stream::StreamState;
 use super::transmission::Transmitting;
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
-use crate::sys::{GENERATION_MASK, Message, Region, Request, Token};
+use crate::sys::{GENERATION_MASK, Message, Outcome, Region, RequestKind, Token};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The slot is not in use.
-    Free,
     /// It waits until those before it on its side of the handle are over.
     Queued,
     /// It is the one at work: a request is under way, or it is a stream between two requests.
     AtWork,
     /// It is the one at work, and waits for a pooled buffer.
     Starved,
-    /// It is over; its packet is on the way, and the slot is kept for the context.
+    /// It is over, or there was none yet. While its packet is on the way the slot is kept for the
+    /// context.
     Finished,
 }
 
@@ -33,10 +33,8 @@ pub(crate) struct Body {
     /// Moves when the operation is over, so that late events and cancels pass by.
     pub(super) generation: u32,
     pub(super) index: u32,
-    /// The next operation on the same side of the handle.
-    pub(super) next: u32,
     /// The lane of the request under way.
-    pub(super) lane: u32,
+    pub(super) lane: u16,
     pub(super) kind: OperationKind,
     pub(super) phase: Phase,
     /// It was asked to end, and this is the kind of failure that says so.
@@ -51,11 +49,13 @@ pub(crate) struct Body {
     /// takes the context away, waits for them.
     pub(super) unclaimed: u32,
     /// The request under way, or the last one.
-    pub(super) request: Request,
-    /// Kept when the operation is over, for the next one in this slot.
-    pub(super) message: Option<Box<Message>>,
+    pub(super) request: RequestKind,
+    pub(super) stream: StreamState,
+    /// What has arrived for a stream whose last packet is still in the hands of a thread. Kept
+    /// when the operation is over, for the next one in this slot.
+    pub(super) waiting: Option<Box<VecDeque<Outcome>>>,
     /// Kept likewise.
-    pub(super) stream: Option<Box<StreamState>>,
+    pub(super) message: Option<Box<Message>>,
     pub(super) transmitting: Option<Box<Transmitting>>,
 }
 
@@ -64,19 +64,19 @@ impl Body {
         Body {
             generation: 0,
             index,
-            next: NONE,
             lane: 0,
             kind: OperationKind::Posted,
-            phase: Phase::Free,
+            phase: Phase::Finished,
             ending: None,
             handle: None,
             buffers: Buffers::None,
             done: 0,
             offset: 0,
             unclaimed: 0,
-            request: Request::Readable,
+            request: RequestKind::Readable,
+            stream: StreamState::default(),
+            waiting: None,
             message: None,
-            stream: None,
             transmitting: None,
         }
     }
@@ -86,13 +86,17 @@ impl Body {
         self.handle.as_ref().is_some_and(|h| h.descriptor().is_datagram())
     }
 
+    /// Something has arrived for a stream and was not handed out yet.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
+    }
+
     pub(super) fn token(&self) -> Token {
         Token::new(self.index, self.generation)
     }
 
     pub(super) fn is_current(&self, token: Token) -> bool {
-        self.generation == token.generation()
-            && !matches!(self.phase, Phase::Free | Phase::Finished)
+        self.generation == token.generation() && self.phase != Phase::Finished
     }
 
     /// The message, made when it is first needed.
@@ -154,13 +158,13 @@ impl Body {
         &mut self,
         result: Result<usize, Error>,
     ) -> (Completion, Option<Arc<HandleCore>>) {
-        debug_assert!(!matches!(self.phase, Phase::Free | Phase::Finished));
+        debug_assert!(self.phase != Phase::Finished);
         let operation = Operation(self.token());
         let handle = self.handle.take();
         let mut buffers = self.buffers.take();
-        if let Some(stream) = self.stream.as_mut() {
-            // What arrived after the end belongs to nobody; the next stream here starts anew.
-            stream.waiting.clear();
+        if let Some(waiting) = self.waiting.as_mut() {
+            // What arrived after the end belongs to nobody.
+            waiting.clear();
         }
         if let Some(transmitting) = self.transmitting.take() {
             buffers = transmitting.into_buffers();

@@ -7,7 +7,7 @@ use super::name::{OperationKind, Side};
 use super::table::OpTable;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
-use crate::sys::{Backend, Event, Outcome, Request, Token, receive_pooled_now};
+use crate::sys::{Backend, Event, Outcome, Reaped, Request, Token, receive_pooled_now};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -27,7 +27,7 @@ pub(crate) struct Core {
     pub(super) options: CoreOptions,
     pool: BufferPool,
     /// One lock a lane: events of a lane become completions in their order, one thread at a time.
-    reaping: Box<[Mutex<()>]>,
+    reaping: Box<[Mutex<Reaped>]>,
     /// Completions that no lane's event brings: of cancelled, aborted and released operations.
     ready: Mutex<VecDeque<Completion>>,
     ready_len: AtomicUsize,
@@ -38,7 +38,6 @@ pub(crate) struct Core {
     is_closed: AtomicBool,
     /// Tells the layer above that `ready` or `starved` wants a thread.
     on_ready: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    pub(super) started: AtomicU64,
     pub(super) rejected: AtomicU64,
 }
 
@@ -50,14 +49,13 @@ impl Core {
             table: OpTable::new(options.operations_max),
             options,
             pool: pool.clone(),
-            reaping: (0..lanes).map(|_| Mutex::new(())).collect(),
+            reaping: (0..lanes).map(|_| Mutex::default()).collect(),
             ready: Mutex::new(VecDeque::new()),
             ready_len: AtomicUsize::new(0),
             starved: Mutex::new(Vec::new()),
             has_returned_buffer: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             on_ready: OnceLock::new(),
-            started: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
         });
         // Weak: a pooled buffer that outlives the port must not keep the engine alive.
@@ -104,7 +102,7 @@ impl Core {
 
     /// Operations started, and starts refused, since the port was made.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.started.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
+        (self.table.reserved(), self.rejected.load(Ordering::Relaxed))
     }
 
     /// The next completion of a lane, in the order of its events. `serving` is the lane that the
@@ -116,8 +114,8 @@ impl Core {
         serving: usize,
         upcoming: impl Fn(u32),
     ) -> Option<Completion> {
-        let _reaping = self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner);
-        self.reap(lane, serving, upcoming)
+        let mut reaped = self.reaped(lane);
+        self.reap(&mut reaped, lane, serving, upcoming)
     }
 
     /// As `next_completion` for another thread's lane: gives way to whoever is at it.
@@ -130,13 +128,19 @@ impl Core {
         if !self.backend.has_events(lane) {
             return None;
         }
-        let _reaping = self.reaping[lane].try_lock().ok()?;
-        self.reap(lane, serving, upcoming)
+        let mut reaped = self.reaping[lane].try_lock().ok()?;
+        self.reap(&mut reaped, lane, serving, upcoming)
     }
 
     /// Takes events of a lane, whose lock is held, until one of them completes an operation.
-    fn reap(&self, lane: usize, serving: usize, upcoming: impl Fn(u32)) -> Option<Completion> {
-        let completion = self.take_event(lane, serving, upcoming)?;
+    fn reap(
+        &self,
+        reaped: &mut Reaped,
+        lane: usize,
+        serving: usize,
+        upcoming: impl Fn(u32),
+    ) -> Option<Completion> {
+        let completion = self.take_event(reaped, lane, serving, upcoming)?;
         if self.ready_len.load(Ordering::Acquire) == 0 {
             return Some(completion);
         }
@@ -148,14 +152,19 @@ impl Core {
 
     /// Queues every completion of a lane, for a thread that handles none itself.
     pub(crate) fn queue_completions(&self, lane: usize) {
-        let _reaping = self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(completion) = self.take_event(lane, lane, |_| {}) {
+        let mut reaped = self.reaped(lane);
+        while let Some(completion) = self.take_event(&mut reaped, lane, lane, |_| {}) {
             self.push_ready(lane, completion);
         }
     }
 
+    fn reaped(&self, lane: usize) -> MutexGuard<'_, Reaped> {
+        self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take_event(
         &self,
+        reaped: &mut Reaped,
         lane: usize,
         serving: usize,
         upcoming: impl Fn(u32),
@@ -164,7 +173,7 @@ impl Core {
             self.table.prefetch(token.index());
             upcoming(token.index());
         };
-        while let Some(event) = self.backend.next_event(lane, lane == serving, &upcoming) {
+        while let Some(event) = self.backend.next_event(lane, lane == serving, reaped, &upcoming) {
             if let Some(completion) = self.on_event(serving, event) {
                 return Some(completion);
             }
@@ -262,7 +271,6 @@ impl Core {
     /// Ends the operation. The next in line begins when its completion has found its place.
     pub(super) fn conclude(
         &self,
-        _serving: usize,
         mut body: MutexGuard<'_, Body>,
         result: Result<usize, Error>,
     ) -> Completion {
@@ -375,8 +383,17 @@ impl Core {
         }
     }
 
-    /// Hands a request of this operation to the backend.
-    pub(super) fn issue(
+    /// Hands a request of this operation, on its own handle, to the backend.
+    pub(super) fn issue(&self, serving: usize, body: &mut Body, request: Request) {
+        // Out and in again is cheaper than to count one more owner.
+        if let Some(handle) = body.handle.take() {
+            self.issue_on(serving, body, &handle, request);
+            body.handle = Some(handle);
+        }
+    }
+
+    /// Hands a request of this operation, on whichever handle, to the backend.
+    pub(super) fn issue_on(
         &self,
         serving: usize,
         body: &mut Body,
@@ -386,8 +403,8 @@ impl Core {
         // What a thread has handed to the kernel may be finished in its context: a file's transfer
         // fails when that thread has ended meanwhile. The clerk stays.
         let serving = if request.is_of_file() { self.backend.clerk_lane() } else { serving };
-        body.request = request;
-        body.lane = serving as u32;
+        body.request = request.kind();
+        body.lane = serving as u16;
         // SAFETY: the regions belong to the operation's buffers or message, which stay in its slot
         // (nothing takes them out before `finish`, which follows the request's last event), the
         // operation holds `handle` and with it the descriptor, and the generation in the token

@@ -108,22 +108,20 @@ impl Core {
         let is_stream = body.kind == OperationKind::ReceiveStream;
         let ends_at_once = match body.phase {
             Phase::Queued | Phase::Starved => true,
-            Phase::AtWork if is_stream => match body.stream.as_mut() {
-                Some(stream) if !stream.is_armed => {
-                    let is_quiet = !stream.is_held && stream.waiting.is_empty();
-                    let ends_anyway = matches!(stream.waiting.back(), Some(Outcome::Interrupted));
-                    if !is_quiet && !ends_anyway {
-                        // After what has arrived, in order.
-                        stream.waiting.push_back(Outcome::Interrupted);
-                    }
-                    is_quiet
+            Phase::AtWork if is_stream && !body.stream.is_armed => {
+                let is_quiet = !body.stream.is_held && !body.has_waiting();
+                let last = body.waiting.as_ref().and_then(|waiting| waiting.back());
+                let ends_anyway = matches!(last, Some(Outcome::Interrupted));
+                if !is_quiet && !ends_anyway {
+                    // After what has arrived, in order.
+                    body.waiting.get_or_insert_default().push_back(Outcome::Interrupted);
                 }
-                _ => false,
-            },
+                is_quiet
+            }
             _ => false,
         };
         if !ends_at_once {
-            let needs_request = !is_stream || body.stream.as_ref().is_some_and(|s| s.is_armed);
+            let needs_request = !is_stream || body.stream.is_armed;
             if needs_request {
                 self.cancel_request(&body);
             }
@@ -146,7 +144,7 @@ impl Core {
         let Some(handle) = &body.handle else { return };
         let file = body.transmitting.as_ref().and_then(|t| t.file_at_work());
         let descriptor = file.unwrap_or(handle).descriptor();
-        self.backend().cancel(body.lane as usize, descriptor, &body.request, body.token());
+        self.backend().cancel(body.lane as usize, descriptor, body.request, body.token());
     }
 }
 

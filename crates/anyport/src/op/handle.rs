@@ -160,8 +160,9 @@ impl OpQueue {
         if is_first {
             self.head = index;
         } else {
-            table.lock(self.tail).next = index;
+            table.set_next(self.tail, index);
         }
+        table.set_next(index, NONE);
         self.tail = index;
         is_first
     }
@@ -171,17 +172,16 @@ impl OpQueue {
         let mut previous = NONE;
         let mut current = self.head;
         while current != NONE {
-            let next = table.lock(current).next;
+            let next = table.next(current);
             if current == index {
                 if previous == NONE {
                     self.head = next;
                 } else {
-                    table.lock(previous).next = next;
+                    table.set_next(previous, next);
                 }
                 if self.tail == index {
                     self.tail = previous;
                 }
-                table.lock(index).next = NONE;
                 return previous == NONE;
             }
             previous = current;
@@ -196,7 +196,7 @@ impl OpQueue {
         let mut current = self.head;
         while current != NONE {
             numbers.push(current);
-            current = table.lock(current).next;
+            current = table.next(current);
         }
         numbers
     }

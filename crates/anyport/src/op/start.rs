@@ -1,9 +1,10 @@
 //! The start of an operation: what is refused at once, and what takes its place in line.
 
-use super::body::{NONE, Phase};
+use super::body::Phase;
 use super::core::Core;
 use super::handle::{HandleCore, HandleState};
 use super::name::{Operation, OperationKind, Side};
+use super::stream::StreamState;
 use super::transmission::{TransmissionSpec, Transmitting};
 use crate::buf::{BUFFERS_MAX, Buffers};
 use crate::error::{Error, ErrorKind};
@@ -17,7 +18,7 @@ pub(crate) struct Spec {
     pub(crate) buffers: Buffers,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) offset: u64,
-    pub(crate) transmission: Option<TransmissionSpec>,
+    pub(crate) transmission: Option<Box<TransmissionSpec>>,
 }
 
 impl Spec {
@@ -59,20 +60,17 @@ impl Core {
         if let Err(error) = check_buffers(&mut spec) {
             return refuse(error, spec);
         }
+        let mut state = handle.state();
+        if let Err(error) = self.check_state(handle, &state, spec.kind) {
+            return refuse(error, spec);
+        }
         let Some(index) = self.table.reserve() else {
             let error = Error::new(ErrorKind::Limit, spec.kind.action());
             return refuse(error.with_detail("the port's limit of operations is reached"), spec);
         };
-        let mut state = handle.state();
-        if let Err(error) = self.check_state(handle, &state, spec.kind) {
-            drop(state);
-            self.table.release(index);
-            return refuse(error, spec);
-        }
         let mut body = self.table.lock(index);
         body.phase = Phase::Queued;
         body.kind = spec.kind;
-        body.next = NONE;
         body.ending = None;
         body.handle = Some(Arc::clone(handle));
         body.buffers = spec.buffers;
@@ -82,13 +80,10 @@ impl Core {
             // The address stays in the message; the regions are set with each attempt.
             body.message().set(std::iter::empty(), 0, Some(peer), false);
         }
-        body.transmitting = spec.transmission.map(|t| Box::new(Transmitting::new(t)));
-        if spec.kind == OperationKind::ReceiveStream {
-            body.stream.get_or_insert_default().reset();
-        }
+        body.transmitting = spec.transmission.map(|t| Box::new(Transmitting::new(*t)));
+        body.stream = StreamState::default();
         let operation = Operation(body.token());
         place(index);
-        drop(body);
         let is_first = match spec.kind.side() {
             Side::Receiving => state.receiving.push(&self.table, index),
             Side::Sending => state.sending.push(&self.table, index),
@@ -101,9 +96,8 @@ impl Core {
             handle.is_sending_shut_down.store(true, Ordering::Release);
         }
         drop(state);
-        self.started.fetch_add(1, Ordering::Relaxed);
         if is_first {
-            self.begin(serving, operation.0);
+            self.begin_locked(serving, body);
         }
         Ok(operation)
     }

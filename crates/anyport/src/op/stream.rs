@@ -10,12 +10,11 @@ use super::core::Core;
 use super::name::Operation;
 use crate::buf::{Buffers, PooledBuffer};
 use crate::error::{Error, ErrorKind};
-use crate::sys::{Event, Outcome, Request, Token, error_from_code};
-use std::collections::VecDeque;
-use std::sync::{Arc, MutexGuard};
+use crate::sys::{Event, Outcome, Request, RequestKind, Token, error_from_code};
+use std::sync::MutexGuard;
 
-/// What a receive stream keeps beside the operation.
-#[derive(Default)]
+/// How a receive stream stands.
+#[derive(Clone, Copy, Default)]
 pub(super) struct StreamState {
     /// A packet is in the hands of a thread that has not come back.
     pub(super) is_held: bool,
@@ -25,14 +24,6 @@ pub(super) struct StreamState {
     pub(super) is_pausing: bool,
     /// The handler does not keep up: one receive at a time, so that no more arrives than it takes.
     pub(super) is_careful: bool,
-    pub(super) waiting: VecDeque<Outcome>,
-}
-
-impl StreamState {
-    pub(super) fn reset(&mut self) {
-        self.waiting.clear();
-        *self = StreamState { waiting: std::mem::take(&mut self.waiting), ..Default::default() };
-    }
 }
 
 impl Core {
@@ -43,17 +34,17 @@ impl Core {
         mut body: MutexGuard<'_, Body>,
         event: Event,
     ) -> Option<Completion> {
-        let stream = body.stream.as_mut()?;
-        stream.is_armed = event.more;
-        if !stream.is_held && stream.waiting.is_empty() {
-            stream.is_careful = false;
+        body.stream.is_armed = event.more;
+        if !body.stream.is_held && !body.has_waiting() {
+            body.stream.is_careful = false;
             return self.deliver(serving, body, event.outcome);
         }
-        stream.waiting.push_back(event.outcome);
-        let is_full = stream.waiting.len() >= self.options.stream_backlog_max;
-        if is_full && stream.is_armed && !stream.is_pausing {
-            stream.is_pausing = true;
-            stream.is_careful = true;
+        let waiting = body.waiting.get_or_insert_default();
+        waiting.push_back(event.outcome);
+        let is_full = waiting.len() >= self.options.stream_backlog_max;
+        if is_full && body.stream.is_armed && !body.stream.is_pausing {
+            body.stream.is_pausing = true;
+            body.stream.is_careful = true;
             self.cancel_request(&body);
         }
         None
@@ -65,15 +56,12 @@ impl Core {
         if !body.is_current(token) {
             return;
         }
-        let Some(stream) = body.stream.as_mut() else {
-            return;
-        };
-        stream.is_held = false;
-        if stream.waiting.is_empty() {
-            if !stream.is_armed && body.phase == Phase::AtWork {
+        body.stream.is_held = false;
+        if !body.has_waiting() {
+            if !body.stream.is_armed && body.phase == Phase::AtWork {
                 if let Some(kind) = body.ending {
                     let error = Error::new(kind, body.kind.action());
-                    let last = self.conclude(serving, body, Err(error));
+                    let last = self.conclude(body, Err(error));
                     self.push_ready(serving, last);
                     return;
                 }
@@ -84,7 +72,7 @@ impl Core {
         // Through the ready queue, so that a connection with much to say does not keep a thread
         // to itself.
         loop {
-            let Some(outcome) = body.stream.as_mut().and_then(|s| s.waiting.pop_front()) else {
+            let Some(outcome) = body.waiting.as_mut().and_then(|w| w.pop_front()) else {
                 return;
             };
             let before = body.generation;
@@ -95,7 +83,7 @@ impl Core {
             body = self.table.lock(token.index());
             // While the lock was free another thread may have taken the next packet: whoever holds
             // it goes on here when it is back.
-            if body.generation != before || body.stream.as_ref().is_none_or(|s| s.is_held) {
+            if body.generation != before || body.stream.is_held {
                 return;
             }
         }
@@ -103,21 +91,15 @@ impl Core {
 
     /// Arms the stream's request.
     pub(super) fn arm(&self, serving: usize, body: &mut Body) {
-        let Some(handle) = body.handle.clone() else {
-            return;
-        };
-        let mut is_careful = false;
-        if let Some(stream) = body.stream.as_mut() {
-            stream.is_armed = true;
-            stream.is_pausing = false;
-            is_careful = stream.is_careful;
-        }
+        let Some(handle) = &body.handle else { return };
         let class = handle.receive_class();
-        let request = match is_careful {
+        body.stream.is_armed = true;
+        body.stream.is_pausing = false;
+        let request = match body.stream.is_careful {
             true => Request::ReceivePooled(class),
             false => Request::ReceiveStream(class),
         };
-        self.issue(serving, body, &handle, request);
+        self.issue(serving, body, request);
     }
 
     /// One outcome becomes the next packet, or the end, or nothing.
@@ -137,27 +119,27 @@ impl Core {
                 let length = buffer.len();
                 Some(self.hand_out(&mut body, buffer, Ok(length)))
             }
-            Outcome::Bytes(_) if matches!(body.request, Request::Readable) => {
+            Outcome::Bytes(_) if body.request == RequestKind::Readable => {
                 // The wait that a non-blocking socket made necessary is over.
                 if let Some(kind) = body.ending {
                     let error = Error::new(kind, body.kind.action());
-                    return Some(self.conclude(serving, body, Err(error)));
+                    return Some(self.conclude(body, Err(error)));
                 }
                 self.arm(serving, &mut body);
                 None
             }
             Outcome::Pooled(_) | Outcome::Bytes(_) => {
                 let result = self.end_of_stream(&body);
-                Some(self.conclude(serving, body, result))
+                Some(self.conclude(body, result))
             }
             Outcome::Interrupted => match body.ending {
                 Some(kind) => {
                     let error = Error::new(kind, body.kind.action());
-                    Some(self.conclude(serving, body, Err(error)))
+                    Some(self.conclude(body, Err(error)))
                 }
                 None => {
                     // It paused, or the thread that had armed it is gone.
-                    if body.stream.as_ref().is_some_and(|s| !s.is_armed && s.waiting.is_empty()) {
+                    if !body.stream.is_armed && !body.has_waiting() {
                         self.arm(serving, &mut body);
                     }
                     None
@@ -166,27 +148,24 @@ impl Core {
             Outcome::WouldBlock if body.ending.is_some() => {
                 let kind = body.ending.unwrap_or(ErrorKind::Cancelled);
                 let error = Error::new(kind, body.kind.action());
-                Some(self.conclude(serving, body, Err(error)))
+                Some(self.conclude(body, Err(error)))
             }
             Outcome::WouldBlock => {
-                let handle = Arc::clone(body.handle.as_ref()?);
-                if let Some(stream) = body.stream.as_mut() {
-                    stream.is_armed = true;
-                }
-                self.issue(serving, &mut body, &handle, Request::Readable);
+                body.stream.is_armed = true;
+                self.issue(serving, &mut body, Request::Readable);
                 None
             }
             Outcome::NoBuffers => {
                 if let Some(kind) = body.ending {
                     let error = Error::new(kind, body.kind.action());
-                    return Some(self.conclude(serving, body, Err(error)));
+                    return Some(self.conclude(body, Err(error)));
                 }
                 self.starve(serving, body);
                 None
             }
             Outcome::Failed(code) => {
                 let error = error_from_code(code, body.kind.action());
-                Some(self.conclude(serving, body, Err(error)))
+                Some(self.conclude(body, Err(error)))
             }
             Outcome::Accepted(_) | Outcome::ReadyForPooled => None,
         }
@@ -199,9 +178,7 @@ impl Core {
         buffer: PooledBuffer,
         result: Result<usize, Error>,
     ) -> Completion {
-        if let Some(stream) = body.stream.as_mut() {
-            stream.is_held = true;
-        }
+        body.stream.is_held = true;
         body.done += buffer.len();
         Completion {
             index: body.index,

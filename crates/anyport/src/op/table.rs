@@ -3,9 +3,9 @@
 //! The kernel holds addresses of what a slot owns, and numbers of slots; so chunks of slots are
 //! allocated once, at twice the size of the last, and live until the table does.
 
-use super::body::{Body, Phase};
+use super::body::{Body, NONE};
 use crate::sys::prefetch;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Slots in the first chunk; a power of two.
@@ -63,32 +63,38 @@ fn place(index: u32) -> (usize, usize, usize) {
 
 /// The slots.
 pub(crate) struct OpTable {
-    slots: Chunks<Mutex<Body>>,
+    slots: Chunks<Slot>,
     free: Mutex<FreeList>,
-    /// Slots in use.
-    live: AtomicUsize,
     limit: usize,
+}
+
+struct Slot {
+    body: Mutex<Body>,
+    /// The next operation in line on the same side of the handle, whose lock guards it: atomic
+    /// only because no lock of this table does.
+    next: AtomicU32,
 }
 
 struct FreeList {
     numbers: Vec<u32>,
     /// The lowest number that was never used.
     fresh: u32,
+    /// Slots reserved since the table was made.
+    reserved: u64,
 }
 
 impl OpTable {
     pub(super) fn new(limit: usize) -> Self {
         OpTable {
             slots: Chunks::new(),
-            free: Mutex::new(FreeList { numbers: Vec::new(), fresh: 0 }),
-            live: AtomicUsize::new(0),
+            free: Mutex::new(FreeList { numbers: Vec::new(), fresh: 0, reserved: 0 }),
             limit,
         }
     }
 
     /// Reserves a slot; `None` at the limit.
     pub(super) fn reserve(&self) -> Option<u32> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.free();
         let index = match free.numbers.pop() {
             Some(index) => index,
             None if (free.fresh as usize) < self.limit => {
@@ -97,21 +103,38 @@ impl OpTable {
             }
             None => return None,
         };
-        drop(free);
-        self.live.fetch_add(1, Ordering::Relaxed);
+        free.reserved += 1;
         Some(index)
     }
 
     /// Gives a slot back.
     pub(super) fn release(&self, index: u32) {
-        self.lock(index).phase = Phase::Free;
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).numbers.push(index);
-        self.live.fetch_sub(1, Ordering::Release);
+        self.free().numbers.push(index);
     }
 
     pub(super) fn lock(&self, index: u32) -> MutexGuard<'_, Body> {
-        let slot = self.slots.get_or_make(index, |index| Mutex::new(Body::new(index)));
-        slot.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot(index).body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The operation in line behind this one, `NONE` at the end; the handle's lock is held.
+    pub(super) fn next(&self, index: u32) -> u32 {
+        self.slot(index).next.load(Ordering::Relaxed)
+    }
+
+    /// Sets what `next` gives; the handle's lock is held.
+    pub(super) fn set_next(&self, index: u32, next: u32) {
+        self.slot(index).next.store(next, Ordering::Relaxed);
+    }
+
+    fn slot(&self, index: u32) -> &Slot {
+        self.slots.get_or_make(index, |index| Slot {
+            body: Mutex::new(Body::new(index)),
+            next: AtomicU32::new(NONE),
+        })
+    }
+
+    fn free(&self) -> MutexGuard<'_, FreeList> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the processor for a slot that will be locked soon.
@@ -121,12 +144,18 @@ impl OpTable {
 
     /// Slots in use: operations under way, and packets not taken yet.
     pub(super) fn live(&self) -> usize {
-        self.live.load(Ordering::Acquire)
+        let free = self.free();
+        free.fresh as usize - free.numbers.len()
+    }
+
+    /// Slots reserved since the table was made.
+    pub(super) fn reserved(&self) -> u64 {
+        self.free().reserved
     }
 
     /// Every slot that was ever used.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Mutex<Body>> {
-        self.slots.iter()
+        self.slots.iter().map(|slot| &slot.body)
     }
 }
 

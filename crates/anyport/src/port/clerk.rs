@@ -4,7 +4,7 @@
 //! port is gone, stays until the kernel is done with what was under way. With nothing to watch it
 //! sleeps without end.
 
-use super::crew::Crew;
+use super::crew::{Crew, HELP_BACKLOG};
 use super::member::{Activity, Member};
 use crate::error::Error;
 use crate::sys::{ThreadWatch, error_from_io};
@@ -26,9 +26,6 @@ const TICK_SLOW: Duration = Duration::from_millis(16);
 
 /// Looks without a change before the clerk slows down.
 const STEADY_LOOKS: u32 = 8;
-
-/// Events of a lane whose thread is at work that are worth the wake-up of another.
-const HELP_BACKLOG: usize = 16;
 
 /// Looks at the same handler after which its thread is taken for busy for long.
 const STUCK_LOOKS: u32 = 1;

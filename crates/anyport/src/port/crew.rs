@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+/// Events of a lane, waiting behind what its thread is at, that are worth the wake-up of another
+/// thread. A wake-up costs as much as a few packets.
+pub(super) const HELP_BACKLOG: usize = 16;
+
 /// See the module documentation.
 pub(crate) struct Crew {
     core: Arc<Core>,
@@ -190,6 +194,11 @@ impl Crew {
 
     /// A member begins to run after it had waited: the clerk must watch it.
     pub(super) fn begin_running(&self, member: &Member) {
+        if member.activity() == Activity::Running {
+            // The clerk knows, and has not gone to sleep since. Should it find the thread blocked
+            // just now, the thread learns of that when it is back.
+            return;
+        }
         let before = member.set_activity(Activity::Running);
         if before != Activity::Running as u8 && self.is_clerk_asleep.load(Ordering::SeqCst) {
             self.wake_clerk();

@@ -138,13 +138,13 @@ pub(super) struct Membership {
 impl Membership {
     /// The calling thread's membership in this crew, taken out of the thread's keeping; `restore`
     /// brings it back. A membership in another crew ends.
-    pub(super) fn take(crew: &Arc<Crew>, core: &Arc<Core>) -> Membership {
+    pub(super) fn take(crew: &Arc<Crew>, core: &Arc<Core>) -> Box<Membership> {
         let current = MEMBERSHIP.try_with(|m| m.borrow_mut().take()).unwrap_or_default();
         match current {
             Some(membership) if membership.is_of(crew) => membership,
             other => {
                 drop(other);
-                Membership {
+                Box::new(Membership {
                     member: crew.enlist(),
                     crew: Arc::downgrade(crew),
                     core: Arc::downgrade(core),
@@ -152,7 +152,7 @@ impl Membership {
                     unflushed: 0,
                     posted_first: false,
                     lookout: Lookout::default(),
-                }
+                })
             }
         }
     }
@@ -162,7 +162,7 @@ impl Membership {
     }
 
     /// Puts the membership into the thread's keeping.
-    pub(super) fn restore(self) {
+    pub(super) fn restore(self: Box<Self>) {
         // While the thread ends there is no keeping any more: the membership ends here.
         let _ = MEMBERSHIP.try_with(|m| {
             let before = m.borrow_mut().replace(self);
@@ -211,5 +211,5 @@ impl Drop for Membership {
 }
 
 thread_local! {
-    static MEMBERSHIP: RefCell<Option<Membership>> = const { RefCell::new(None) };
+    static MEMBERSHIP: RefCell<Option<Box<Membership>>> = const { RefCell::new(None) };
 }

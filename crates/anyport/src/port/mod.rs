@@ -20,6 +20,7 @@ mod port;
 pub(crate) mod queue;
 mod seats;
 mod stats;
+mod taking;
 mod worker;
 
 pub use builder::PortBuilder;

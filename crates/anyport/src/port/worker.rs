@@ -4,7 +4,8 @@
 //! the port sees to it that no more run than that value.
 
 use super::packet::Packet;
-use super::port::{CompletionPort, Ended};
+use super::port::CompletionPort;
+use super::taking::Ended;
 use crate::error::Error;
 use crate::sys::error_from_io;
 use std::any::Any;

@@ -20,6 +20,7 @@ mod uring;
 
 use crate::buf::{BufferPool, PooledBuffer, SizeClass};
 use crate::error::Error;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 pub(crate) use choice::choose;
@@ -117,6 +118,41 @@ impl Request {
     }
 }
 
+/// What a request is, without the memory that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    /// Moves bytes from or to regions, or connects.
+    Transfer,
+    /// Moves bytes from or to the regions of a message.
+    TransferMessage,
+    ReceivePooled(SizeClass),
+    Readable,
+    Writable,
+    Accept,
+}
+
+impl Request {
+    /// See [`RequestKind`].
+    pub(crate) fn kind(&self) -> RequestKind {
+        match *self {
+            Request::ReceiveMessage(_) | Request::SendMessage(_) => RequestKind::TransferMessage,
+            Request::ReceivePooled(class) | Request::ReceiveStream(class) => {
+                RequestKind::ReceivePooled(class)
+            }
+            Request::Readable => RequestKind::Readable,
+            Request::Writable => RequestKind::Writable,
+            Request::Accept | Request::AcceptStream => RequestKind::Accept,
+            Request::Receive(_)
+            | Request::Send(_)
+            | Request::Connect(_)
+            | Request::ReadAt(..)
+            | Request::ReadMessageAt(..)
+            | Request::WriteAt(..)
+            | Request::WriteMessageAt(..) => RequestKind::Transfer,
+        }
+    }
+}
+
 // SAFETY: a request only names memory; whoever issues it guarantees (see `Backend::issue`) that
 // the memory stays where it is until the last event was taken, whichever thread takes it.
 unsafe impl Send for Request {}
@@ -161,6 +197,12 @@ pub(crate) fn receive_pooled_now(
     class: SizeClass,
 ) -> Outcome {
     readiness::receive_pooled_now(descriptor, pool, class)
+}
+
+/// Events of a lane that a backend has prepared ahead of their turn, in order.
+#[derive(Default)]
+pub(crate) struct Reaped {
+    events: VecDeque<Event>,
 }
 
 /// What a backend needs to know when it is made.
@@ -239,7 +281,7 @@ impl Backend {
         &self,
         lane: usize,
         descriptor: &Descriptor,
-        request: &Request,
+        request: RequestKind,
         token: Token,
     ) {
         match self {
@@ -250,7 +292,8 @@ impl Backend {
     }
 
     /// The next event of a lane; `None` when there is none now. The caller makes sure that only
-    /// one thread at a time takes events from a lane, so that they stay in order.
+    /// one thread at a time takes events from a lane, so that they stay in order: the one that has
+    /// the lane's `reaped`.
     ///
     /// Whoever serves the lane (`is_served`) may find further events prepared for it, of which
     /// `upcoming` is told the tokens; another thread must leave the lane so that its own finds
@@ -259,11 +302,12 @@ impl Backend {
         &self,
         lane: usize,
         is_served: bool,
+        reaped: &mut Reaped,
         upcoming: impl Fn(Token),
     ) -> Option<Event> {
         match self {
             #[cfg(target_os = "linux")]
-            Backend::Uring(uring) => uring.next_event(lane, is_served, upcoming),
+            Backend::Uring(uring) => uring.next_event(lane, is_served, reaped, upcoming),
             Backend::Readiness(readiness) => readiness.next_event(),
         }
     }

@@ -28,8 +28,9 @@ pub(super) struct Lane {
     ring: IoUring,
     /// Entries that found the submission queue full; the lock guards the queue as well.
     overflow: Mutex<VecDeque<squeue::Entry>>,
-    arrivals: Mutex<Arrivals>,
-    /// Length of `Arrivals::reaped`, so that looking takes no lock.
+    /// The lock guards the completion queue as well.
+    groups: Mutex<Groups>,
+    /// Events that were reaped and not taken yet.
     reaped_len: AtomicUsize,
     /// Something was pushed since the last flush began.
     is_dirty: AtomicBool,
@@ -62,10 +63,7 @@ impl Lane {
         Ok(Lane {
             ring,
             overflow: Mutex::new(VecDeque::new()),
-            arrivals: Mutex::new(Arrivals {
-                groups: Groups::new(provided_bytes_max),
-                reaped: VecDeque::with_capacity(REAPED_MAX),
-            }),
+            groups: Mutex::new(Groups::new(provided_bytes_max)),
             reaped_len: AtomicUsize::new(0),
             is_dirty: AtomicBool::new(false),
             is_notified: AtomicBool::new(false),
@@ -131,44 +129,44 @@ impl Lane {
         }
     }
 
-    /// The next event; the answers to internal entries are consumed on the way. Up to `ahead`
-    /// completions are taken out of the queue, and `upcoming` is told their tokens: more than one
-    /// only by the thread that serves the lane, which else would sleep on an empty queue.
-    /// `on_orphan` is told the number of a lane without a thread that has events.
-    pub(super) fn next_event(
+    /// Fills `events` up to `ahead` with what the queue holds, and tells `upcoming` their tokens.
+    /// The answers to internal entries are consumed on the way.
+    ///
+    /// More than one ahead may only be taken by the thread that serves the lane: another would
+    /// leave it to sleep on an empty queue while its events lie in memory.
+    pub(super) fn reap(
         &self,
+        events: &mut VecDeque<Event>,
+        ahead: usize,
         pool: &BufferPool,
         bell: &Bell,
-        ahead: usize,
         upcoming: impl Fn(Token),
         on_orphan: impl Fn(usize),
-    ) -> Option<Event> {
-        loop {
-            let mut arrivals = lock(&self.arrivals);
-            let completion = match self.next_completion(&mut arrivals, ahead, &upcoming) {
-                Some(completion) => completion,
-                None if self.is_overflown() => {
+    ) {
+        let mut groups = lock(&self.groups);
+        while events.len() < ahead {
+            let Some(completion) = self.next_completion() else {
+                if self.is_overflown() && events.is_empty() {
                     // The kernel holds completions back that found the queue full: ask for them.
-                    drop(arrivals);
+                    drop(groups);
                     self.fetch_overflown();
-                    arrivals = lock(&self.arrivals);
-                    self.next_completion(&mut arrivals, ahead, &upcoming)?
+                    groups = lock(&self.groups);
+                    if self.has_completions() {
+                        continue;
+                    }
                 }
-                None => return None,
+                break;
             };
             let (word, result, flags) =
                 (completion.user_data(), completion.result(), completion.flags());
             let outcome = match Sort::of(word) {
                 Sort::Cancel => continue,
-                Sort::Wake => {
-                    drop(arrivals);
-                    // Whoever takes another lane's wake-up must not swallow it.
-                    if self.waiters.load(Ordering::SeqCst) > 0 {
-                        bell.strike(self.raw_fd());
-                        return None;
-                    }
-                    continue;
+                // Whoever takes another thread's wake-up must not swallow it.
+                Sort::Wake if self.waiters.load(Ordering::SeqCst) > 0 => {
+                    bell.strike(self.raw_fd());
+                    break;
                 }
+                Sort::Wake => continue,
                 Sort::Doorbell => {
                     if let Some(doorbell) = &self.doorbell {
                         doorbell.is_armed.store(false, Ordering::Release);
@@ -184,7 +182,7 @@ impl Lane {
                     Some(id) => {
                         let length = result.max(0) as usize;
                         let filled = length.min(class.bytes());
-                        let buffer = arrivals.groups.take(class, id, filled, pool);
+                        let buffer = groups.take(class, id, filled);
                         match result {
                             0.. if length > filled => Outcome::PooledTruncated(buffer),
                             0.. => Outcome::Pooled(buffer),
@@ -197,8 +195,15 @@ impl Lane {
                 sort => translate::outcome(sort, result),
             };
             let token = Token::from_bits(word);
-            return Some(Event { token, outcome, more: cqueue::more(flags) });
+            upcoming(token);
+            events.push_back(Event { token, outcome, more: cqueue::more(flags) });
         }
+        groups.top_up(pool);
+    }
+
+    /// How many events were reaped and not taken yet.
+    pub(super) fn note_reaped(&self, events: usize) {
+        self.reaped_len.store(events, Ordering::Release);
     }
 
     pub(super) fn backlog(&self) -> usize {
@@ -259,12 +264,12 @@ impl Lane {
     /// Registers the buffer group of `class`, once; false when this lane's share of the pool is
     /// below one buffer, so that it lends none to the kernel.
     pub(super) fn prepare_group(&self, class: SizeClass, pool: &BufferPool) -> bool {
-        lock(&self.arrivals).groups.prepare(&self.ring, class, pool)
+        lock(&self.groups).prepare(&self.ring, class, pool)
     }
 
     /// See [`crate::sys::Backend::replenish`].
     pub(super) fn replenish(&self, class: SizeClass, pool: &BufferPool) -> bool {
-        lock(&self.arrivals).groups.grow(class, pool)
+        lock(&self.groups).grow(class, pool)
     }
 
     fn arm_doorbell(&self) {
@@ -298,26 +303,16 @@ impl Lane {
         unsafe { self.ring.submission_shared().push(entry).is_ok() }
     }
 
-    /// Takes one completion.
-    fn next_completion(
-        &self,
-        arrivals: &mut Arrivals,
-        ahead: usize,
-        upcoming: impl Fn(Token),
-    ) -> Option<cqueue::Entry> {
-        let reaped = &mut arrivals.reaped;
-        if reaped.len() <= ahead / 2 {
-            // SAFETY: the lock of `arrivals`, which every caller holds, makes this thread the only
-            // one that reads the queue and moves its head.
-            let queue = unsafe { self.ring.completion_shared() };
-            for completion in queue.take(ahead.saturating_sub(reaped.len())) {
-                upcoming(Token::from_bits(completion.user_data()));
-                reaped.push_back(completion);
-            }
-        }
-        let completion = reaped.pop_front();
-        self.reaped_len.store(reaped.len(), Ordering::Release);
-        completion
+    /// Takes one completion; the lock of `groups` is held.
+    fn next_completion(&self) -> Option<cqueue::Entry> {
+        // SAFETY: the lock of `groups`, which every caller holds, makes this thread the only one
+        // that reads the queue and moves its head.
+        unsafe { self.ring.completion_shared() }.next()
+    }
+
+    fn has_completions(&self) -> bool {
+        // SAFETY: as in `backlog`.
+        !ManuallyDrop::new(unsafe { self.ring.completion_shared() }).is_empty()
     }
 
     fn is_overflown(&self) -> bool {
@@ -332,13 +327,6 @@ impl Lane {
         // the next call tries again.
         let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 0, GETEVENTS, None) };
     }
-}
-
-/// What came from the kernel; its lock guards the completion queue as well.
-struct Arrivals {
-    groups: Groups,
-    /// Completions that were taken out of the queue, in order.
-    reaped: VecDeque<cqueue::Entry>,
 }
 
 /// How other threads tell the clerk, which alone submits to its ring, that there is work.

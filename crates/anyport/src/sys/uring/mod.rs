@@ -16,7 +16,7 @@ mod probe;
 mod provided;
 mod translate;
 
-use super::{BackendOptions, Descriptor, Event, Request, Token};
+use super::{BackendOptions, Descriptor, Event, Reaped, Request, RequestKind, Token};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
 use bell::Bell;
@@ -85,12 +85,10 @@ impl Uring {
         unsafe { lane.push(entry) };
     }
 
-    pub(super) fn cancel(&self, lane: usize, request: &Request, token: Token) {
+    pub(super) fn cancel(&self, lane: usize, request: RequestKind, token: Token) {
         let lane = &self.lanes[lane];
         let lends = match request {
-            Request::ReceivePooled(class) | Request::ReceiveStream(class) => {
-                lane.prepare_group(*class, &self.pool)
-            }
+            RequestKind::ReceivePooled(class) => lane.prepare_group(class, &self.pool),
             _ => true,
         };
         // SAFETY: a cancel names no memory.
@@ -104,12 +102,19 @@ impl Uring {
         &self,
         lane: usize,
         is_served: bool,
+        reaped: &mut Reaped,
         upcoming: impl Fn(Token),
     ) -> Option<Event> {
+        let lane = &self.lanes[lane];
         let ahead = if is_served { REAPED_MAX } else { 1 };
-        self.lanes[lane].next_event(&self.pool, &self.bell, ahead, upcoming, |orphan| {
-            self.lanes[orphan].set_orphan_watched(false);
-        })
+        if reaped.events.len() <= ahead / 2 {
+            lane.reap(&mut reaped.events, ahead, &self.pool, &self.bell, upcoming, |orphan| {
+                self.lanes[orphan].set_orphan_watched(false);
+            });
+        }
+        let event = reaped.events.pop_front();
+        lane.note_reaped(reaped.events.len());
+        event
     }
 
     pub(super) fn backlog(&self, lane: usize) -> usize {

@@ -56,15 +56,8 @@ impl Groups {
         true
     }
 
-    /// The buffer that the kernel chose, with its first `filled` bytes valid; another one takes its
-    /// place if the pool has one.
-    pub(super) fn take(
-        &mut self,
-        class: SizeClass,
-        id: u16,
-        filled: usize,
-        pool: &BufferPool,
-    ) -> PooledBuffer {
+    /// The buffer that the kernel chose, with its first `filled` bytes valid. `top_up` follows.
+    pub(super) fn take(&mut self, class: SizeClass, id: u16, filled: usize) -> PooledBuffer {
         let group = self.by_class[usize::from(group_id(class))]
             .as_mut()
             .expect("the kernel chooses from registered groups only");
@@ -75,8 +68,14 @@ impl Groups {
         // SAFETY: the kernel has written `filled` bytes, at most the length it was told, and is
         // done with the buffer.
         unsafe { buffer.set_len(filled) };
-        group.top_up(pool);
         buffer
+    }
+
+    /// Other buffers take the place of those that were chosen, as far as the pool goes.
+    pub(super) fn top_up(&mut self, pool: &BufferPool) {
+        for group in self.by_class.iter_mut().flatten() {
+            group.top_up(pool);
+        }
     }
 
     /// Provides more buffers after the kernel ran out; false when there are none to be had and none
@@ -143,11 +142,9 @@ impl Group {
     /// Gives the kernel buffers up to the target, as far as the pool goes.
     fn top_up(&mut self, pool: &BufferPool) {
         let before = self.tail;
-        while self.provided() < self.target {
-            let Some(buffer) = pool.take(self.class) else {
-                break;
-            };
-            let Some(id) = self.free_ids.pop() else { break };
+        let wanted = self.target.saturating_sub(self.provided());
+        pool.take_many(self.class, wanted, |buffer| {
+            let id = self.free_ids.pop().expect("the target is at most the number of ids");
             let mut buffer = Buffer::from(buffer);
             let (address, length) =
                 buffer.write_parts().expect("a pooled buffer can be written to");
@@ -161,7 +158,7 @@ impl Group {
             self.tail = self.tail.wrapping_add(1);
             let buffer = buffer.into_pooled().expect("it was made from a pooled buffer");
             self.slots[usize::from(id)] = Some(buffer);
-        }
+        });
         if self.tail != before {
             // SAFETY: the tail lies within the first entry (the ABI overlays the two), which the
             // kernel reads concurrently: hence the atomic store.

@@ -3,7 +3,7 @@
 //! The 64-bit word that comes back with a completion holds the token in its low 56 bits and, in
 //! the high 8, what sort of completion it is.
 
-use super::super::{Descriptor, Outcome, Request, Token};
+use super::super::{Descriptor, Outcome, Request, RequestKind, Token};
 use crate::buf::SizeClass;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
@@ -153,13 +153,13 @@ pub(super) unsafe fn entry(descriptor: &Descriptor, request: Request, token: Tok
 }
 
 /// The entry that cancels a request: the kernel finds it by its whole word.
-pub(super) fn cancel_entry(request: &Request, token: Token, lends: bool) -> Entry {
+pub(super) fn cancel_entry(request: RequestKind, token: Token, lends: bool) -> Entry {
     let sort = match request {
-        Request::ReceivePooled(_) | Request::ReceiveStream(_) if !lends => Sort::PooledWait,
-        Request::ReceivePooled(class) | Request::ReceiveStream(class) => Sort::Pooled(*class),
-        Request::Readable | Request::Writable => Sort::Poll,
-        Request::Accept | Request::AcceptStream => Sort::Accept,
-        _ => Sort::Plain,
+        RequestKind::ReceivePooled(_) if !lends => Sort::PooledWait,
+        RequestKind::ReceivePooled(class) => Sort::Pooled(class),
+        RequestKind::Readable | RequestKind::Writable => Sort::Poll,
+        RequestKind::Accept => Sort::Accept,
+        RequestKind::Transfer | RequestKind::TransferMessage => Sort::Plain,
     };
     opcode::AsyncCancel::new(sort.bits() | token.bits()).build().user_data(Sort::Cancel.bits())
 }

@@ -1,0 +1,279 @@
+//! How a thread takes packets: a seat first, then whatever there is, else sleep.
+//!
+//! Every `get` of every thread comes through here, the workers' as well. The thread that takes a
+//! completion adds the context and begins what waited behind it on its handle.
+
+use super::crew::HELP_BACKLOG;
+use super::member::{Activity, Member, Membership};
+use super::packet::Packet;
+use super::port::{PortInner, Posted};
+use crate::net::Socket;
+use crate::op::{Completion, OperationKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Packets that a thread takes before it hands its requests to the kernel, so that an answer does
+/// not wait for a long queue behind it.
+const UNFLUSHED_MAX: u32 = 256;
+
+/// Why `take_many` ended without a packet.
+pub(super) enum Ended {
+    TimedOut,
+    Closed,
+    /// It was asked to stop.
+    Stopped,
+}
+
+impl<T: Send + 'static> PortInner<T> {
+    /// See `CompletionPort::get_many`; ends also when `stop` is set and the crew is woken.
+    pub(super) fn take_many(
+        &self,
+        membership: &mut Membership,
+        max: usize,
+        deadline: Option<Instant>,
+        stop: Option<&AtomicBool>,
+        take: &mut impl FnMut(Packet<T>),
+    ) -> Result<usize, Ended> {
+        Member::count(&membership.member.beat);
+        self.release_held(membership);
+        let is_stopped = || stop.is_some_and(|s| s.load(Ordering::Acquire));
+        loop {
+            if membership.member.is_wanted_back.load(Ordering::Acquire) {
+                self.crew.hand_back(&membership.member);
+            }
+            let seat = match membership.member.seat() {
+                Some(seat) => seat,
+                None => {
+                    membership.member.set_activity(Activity::Waiting);
+                    let give_up = || self.core.is_closed() || is_stopped();
+                    match self.crew.seat(&membership.member, deadline, give_up) {
+                        Some(seat) => seat,
+                        None if is_stopped() => return Err(Ended::Stopped),
+                        None if self.core.is_closed() => return self.take_last(membership, take),
+                        None => return Err(Ended::TimedOut),
+                    }
+                }
+            };
+            let mut count = 0;
+            while count < max
+                && let Some(packet) = self.next_packet(membership, seat)
+            {
+                take(packet);
+                count += 1;
+            }
+            if count > 0 {
+                membership.unflushed += count as u32;
+                membership.lookout.found_work();
+                if membership.unflushed >= UNFLUSHED_MAX {
+                    membership.unflushed = 0;
+                    self.core.backend().flush(seat);
+                    self.call_for_help(seat);
+                }
+                self.crew.begin_running(&membership.member);
+                return Ok(count);
+            }
+            if is_stopped() {
+                membership.member.set_activity(Activity::Waiting);
+                self.core.backend().flush(seat);
+                self.crew.step_aside(&membership.member);
+                return Err(Ended::Stopped);
+            }
+            if self.core.is_closed() {
+                if self.posted.is_finished() {
+                    membership.member.set_activity(Activity::Waiting);
+                    return Err(Ended::Closed);
+                }
+                // A post that was admitted before the close is about to arrive.
+                std::thread::yield_now();
+                continue;
+            }
+            let remaining = match deadline {
+                None => None,
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        if !self.core.backend().has_unsubmitted(seat) {
+                            return self.last_look(membership, seat, take);
+                        }
+                        self.core.backend().flush(seat);
+                        continue;
+                    }
+                    Some(left)
+                }
+            };
+            self.sleep(membership, seat, remaining, &is_stopped);
+        }
+    }
+
+    /// Wakes a sleeping thread when there is more here than this one will do soon. A wake-up costs
+    /// as much as a few packets, so it is not done for a few.
+    fn call_for_help(&self, seat: usize) {
+        if self.crew.idle.len_hint() > 0 && self.core.backend().backlog(seat) >= HELP_BACKLOG {
+            self.crew.wake_one();
+        }
+    }
+
+    /// Waits on the lane until there may be something to do.
+    fn sleep(
+        &self,
+        membership: &mut Membership,
+        seat: usize,
+        remaining: Option<Duration>,
+        is_stopped: &dyn Fn() -> bool,
+    ) {
+        let backend = self.core.backend();
+        membership.unflushed = 0;
+        if membership.member.set_activity(Activity::Waiting) == Activity::Blocked as u8 {
+            // Found blocked just before it came back: from here on it is seen to have no seat.
+            drop(self.crew.seats());
+        }
+        self.crew.idle.announce(membership.member.id);
+        // Only a look: what is there is taken after the name is off the list again, or a waker
+        // might spend its one wake-up on this thread.
+        let has_work = self.has_work()
+            || backend.has_events(seat)
+            || self.core.is_closed()
+            || is_stopped()
+            || membership.member.is_wanted_back.load(Ordering::SeqCst)
+            || membership.member.seat() != Some(seat);
+        if !has_work {
+            let pause = membership.lookout.look(&self.crew, seat);
+            backend
+                .wait(seat, pause.map_or(remaining, |p| Some(remaining.map_or(p, |r| r.min(p)))));
+        }
+        self.crew.idle.withdraw(membership.member.id);
+    }
+
+    /// The time is over: one look more, for what the wait brought at its very end.
+    fn last_look(
+        &self,
+        membership: &mut Membership,
+        seat: usize,
+        take: &mut impl FnMut(Packet<T>),
+    ) -> Result<usize, Ended> {
+        // A backend that learns of events only by asking is asked once.
+        self.core.backend().wait(seat, Some(Duration::ZERO));
+        match self.next_packet(membership, seat) {
+            Some(packet) => {
+                take(packet);
+                self.crew.begin_running(&membership.member);
+                Ok(1)
+            }
+            None => {
+                membership.member.set_activity(Activity::Waiting);
+                self.crew.step_aside(&membership.member);
+                Err(Ended::TimedOut)
+            }
+        }
+    }
+
+    /// Without a seat, on a closed port: packets posted before the close are handed out all the
+    /// same.
+    fn take_last(
+        &self,
+        membership: &mut Membership,
+        take: &mut impl FnMut(Packet<T>),
+    ) -> Result<usize, Ended> {
+        loop {
+            if let Some(posted) = self.posted.pop() {
+                Member::count(&membership.member.packets);
+                take(posted.into_packet());
+                return Ok(1);
+            }
+            if self.posted.is_finished() {
+                return Err(Ended::Closed);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// The next packet that this thread may take, without waiting.
+    fn next_packet(&self, membership: &mut Membership, seat: usize) -> Option<Packet<T>> {
+        membership.posted_first = !membership.posted_first;
+        let packet = if membership.posted_first {
+            self.next_posted().or_else(|| self.next_completed(membership, seat))
+        } else {
+            self.next_completed(membership, seat).or_else(|| self.next_posted())
+        };
+        if packet.is_some() {
+            Member::count(&membership.member.packets);
+        }
+        packet
+    }
+
+    fn next_posted(&self) -> Option<Packet<T>> {
+        if self.posted.is_empty() {
+            return None;
+        }
+        self.posted.pop().map(Posted::into_packet)
+    }
+
+    fn next_completed(&self, membership: &mut Membership, seat: usize) -> Option<Packet<T>> {
+        loop {
+            let completion = self
+                .core
+                .next_ready(seat)
+                .or_else(|| self.core.next_completion(seat, seat, |i| self.contexts.prefetch(i)))
+                .or_else(|| self.steal(membership, seat))?;
+            let mut completion = completion;
+            self.core.begin_next(seat, &mut completion);
+            if let Some(packet) = self.packet_of(membership, completion) {
+                return Some(packet);
+            }
+        }
+    }
+
+    /// Takes what another thread has no time for.
+    fn steal(&self, membership: &Membership, seat: usize) -> Option<Completion> {
+        let lanes = self.concurrency;
+        let upcoming = |i| self.contexts.prefetch(i);
+        let completion = (1..lanes)
+            .find_map(|i| self.core.steal_completion((seat + i) % lanes, seat, upcoming))?;
+        Member::count(&membership.member.stolen);
+        Some(completion)
+    }
+
+    /// Adds the context; `None` when the port is gone and has no contexts any more.
+    fn packet_of(&self, membership: &mut Membership, c: Completion) -> Option<Packet<T>> {
+        if c.is_held {
+            membership.held.push(c.operation.0);
+        }
+        let context = if c.more {
+            let context = self.contexts.copy(c.index);
+            if !c.is_held {
+                self.core.claimed(c.index);
+            }
+            context
+        } else {
+            // Another thread has taken an earlier packet of this stream and is at the line above.
+            while c.kind == OperationKind::AcceptStream && self.core.has_unclaimed(c.index) {
+                std::thread::yield_now();
+            }
+            let context = self.contexts.take(c.index);
+            self.core.release(c.index);
+            context
+        };
+        Some(Packet {
+            key: c.key,
+            kind: c.kind,
+            operation: Some(c.operation),
+            result: c.result,
+            context: context?,
+            buffers: c.buffers,
+            more: c.more,
+            peer: c.peer,
+            accepted: c.accepted.map(Socket::from_inner),
+        })
+    }
+
+    /// The thread is back: streams whose packets it had taken may go on.
+    fn release_held(&self, membership: &mut Membership) {
+        if membership.held.is_empty() {
+            return;
+        }
+        let serving = membership.member.seat().unwrap_or(self.core.backend().clerk_lane());
+        for token in membership.held.drain(..) {
+            self.core.release_stream(serving, token);
+        }
+    }
+}
