@@ -108,7 +108,7 @@ struct State {
     /// Nothing more is to be received: the stream ended, failed, or was refused.
     has_ended: bool,
     /// None when raw.
-    frames: Option<FrameAssembler>,
+    frames: Option<Box<FrameAssembler>>,
 }
 
 impl Connection {
@@ -170,7 +170,7 @@ impl Server {
                 return;
             }
         };
-        let frames = self.echo.assembler();
+        let frames = self.echo.assembler().map(Box::new);
         let is_framed = frames.is_some();
         let state = Mutex::new(State {
             sending: 0,

@@ -3,10 +3,9 @@
 use super::open::File;
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
-use crate::net::Association;
 use crate::op::{HandleCore, Operation, OperationKind, Spec};
 use crate::port::{Associate, AssociateError, CompletionPort, HandleRef, Rejected};
-use crate::sys::Descriptor;
+use crate::sys::{Association, Descriptor};
 use std::fmt;
 use std::sync::Arc;
 

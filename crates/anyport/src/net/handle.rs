@@ -1,6 +1,5 @@
 //! A socket that is associated with a port: where overlapped operations start.
 
-use super::Association;
 use super::options::option_setters;
 use super::socket::{Socket, already_associated};
 use crate::buf::{Buffers, SizeClass};
@@ -8,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fs::FileHandle;
 use crate::op::{HandleCore, Operation, OperationKind, Spec, TransmissionSpec};
 use crate::port::{Associate, AssociateError, CompletionPort, HandleRef, Rejected};
-use crate::sys::{Descriptor, error_from_io};
+use crate::sys::{Association, Descriptor, error_from_io};
 use socket2::SockRef;
 use std::fmt;
 use std::net::{Shutdown, SocketAddr};

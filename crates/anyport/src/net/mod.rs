@@ -1,12 +1,10 @@
 //! Sockets: made and set up here, then associated with a port, which gives the handle that
 //! operations are started on.
 
-mod association;
 mod handle;
 mod options;
 mod socket;
 
-pub(crate) use association::Association;
 pub use handle::{SocketHandle, Transmission};
 pub use options::Keepalive;
 pub use socket::{Socket, listen};

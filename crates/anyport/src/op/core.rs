@@ -295,7 +295,9 @@ impl Core {
             Side::Receiving => &mut state.receiving,
             Side::Sending => &mut state.sending,
             Side::Unordered => {
-                state.unordered.retain(|&i| i != index);
+                if let Some(unordered) = &mut state.unordered {
+                    unordered.retain(|&i| i != index);
+                }
                 return None;
             }
         };

@@ -78,7 +78,7 @@ impl Core {
     fn end_all(&self, handle: &Arc<HandleCore>, state: &mut HandleState, kind: ErrorKind) -> usize {
         let mut numbers = state.sending.numbers(&self.table);
         numbers.extend(state.receiving.numbers(&self.table));
-        numbers.extend(&state.unordered);
+        numbers.extend(state.unordered.iter().flat_map(|unordered| unordered.iter()));
         let mut count = 0;
         // From the end of each line, so that none begins because the one before it ended.
         for index in numbers.into_iter().rev() {

@@ -4,8 +4,8 @@ use super::body::NONE;
 use super::core::Core;
 use super::table::OpTable;
 use crate::buf::SizeClass;
-use crate::sys::Descriptor;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use crate::sys::{Association, Descriptor};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What all duplicates of a handle share.
@@ -15,20 +15,21 @@ pub(crate) struct HandleCore {
     key: usize,
     state: Mutex<HandleState>,
     /// Duplicates in the user's hands; the last one closes.
-    duplicates: AtomicUsize,
+    duplicates: AtomicU32,
     receive_class: AtomicU8,
     pub(super) is_sending_shut_down: AtomicBool,
     /// The peer reset the connection: from now on everything fails with that, never a clean end.
     pub(super) is_reset: AtomicBool,
     /// Ends with the open object: while it lives, associating the object again is refused.
-    association: Option<Box<dyn Send + Sync>>,
+    association: Option<Association>,
 }
 
 /// What changes; behind a lock that is taken before any operation's.
 pub(super) struct HandleState {
     pub(super) receiving: OpQueue,
     pub(super) sending: OpQueue,
-    pub(super) unordered: Vec<u32>,
+    /// Made with the first: sockets have none.
+    pub(super) unordered: Option<Box<Vec<u32>>>,
     /// New receives are refused; a pending one goes on, as on Windows.
     pub(super) is_receiving_shut_down: bool,
     pub(super) is_closed: bool,
@@ -39,7 +40,7 @@ impl HandleCore {
         core: Arc<Core>,
         descriptor: Descriptor,
         key: usize,
-        association: Option<Box<dyn Send + Sync>>,
+        association: Option<Association>,
     ) -> Self {
         let class = core.receive_class();
         HandleCore {
@@ -49,13 +50,13 @@ impl HandleCore {
             state: Mutex::new(HandleState {
                 receiving: OpQueue::EMPTY,
                 sending: OpQueue::EMPTY,
-                unordered: Vec::new(),
+                unordered: None,
                 is_receiving_shut_down: false,
                 is_closed: false,
             }),
             is_sending_shut_down: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
-            duplicates: AtomicUsize::new(1),
+            duplicates: AtomicU32::new(1),
             receive_class: AtomicU8::new(class as u8),
             association,
         }
@@ -100,7 +101,8 @@ impl HandleCore {
 
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
-        state.receiving.is_empty() && state.sending.is_empty() && state.unordered.is_empty()
+        let has_unordered = state.unordered.as_ref().is_some_and(|u| !u.is_empty());
+        state.receiving.is_empty() && state.sending.is_empty() && !has_unordered
     }
 
     /// Notes that this side was shut down by the user.

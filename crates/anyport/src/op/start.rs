@@ -88,7 +88,7 @@ impl Core {
             Side::Receiving => state.receiving.push(&self.table, index),
             Side::Sending => state.sending.push(&self.table, index),
             Side::Unordered => {
-                state.unordered.push(index);
+                state.unordered.get_or_insert_default().push(index);
                 true
             }
         };

@@ -1,7 +1,8 @@
 //! All operations of a port: slots that never move, handed out and taken back by number.
 //!
 //! The kernel holds addresses of what a slot owns, and numbers of slots; so chunks of slots are
-//! allocated once, at twice the size of the last, and live until the table does.
+//! allocated once and live until the table does. Every four chunks their size doubles: few chunks
+//! for many slots, and never more than a quarter of the slots made ahead of need.
 
 use super::body::{Body, NONE};
 use crate::sys::prefetch;
@@ -11,8 +12,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 /// Slots in the first chunk; a power of two.
 const FIRST_CHUNK: usize = 256;
 
+/// Chunks of one size; a power of two. The first size is there once.
+const CHUNKS_A_SIZE: usize = 4;
+
 /// Enough chunks for 2^32 slots.
-const CHUNKS: usize = 25;
+const CHUNKS: usize = 1 + 24 * CHUNKS_A_SIZE;
 
 /// Chunked storage by number: entries are made when first needed and never move.
 pub(crate) struct Chunks<E> {
@@ -27,10 +31,8 @@ impl<E> Chunks<E> {
     /// The entry of this number; its chunk is made by `make`, which is given each number.
     pub(crate) fn get_or_make(&self, index: u32, make: impl Fn(u32) -> E) -> &E {
         let (chunk, start, offset) = place(index);
-        let entries = self.chunks[chunk].get_or_init(|| {
-            let size = FIRST_CHUNK << chunk;
-            (0..size).map(|i| make((start + i) as u32)).collect()
-        });
+        let entries = self.chunks[chunk]
+            .get_or_init(|| (0..size_of_chunk(chunk)).map(|i| make((start + i) as u32)).collect());
         &entries[offset]
     }
 
@@ -55,10 +57,22 @@ impl<E> Chunks<E> {
 
 /// Chunk, first number of the chunk, place in the chunk.
 fn place(index: u32) -> (usize, usize, usize) {
-    let n = index as usize / FIRST_CHUNK + 1;
-    let chunk = n.ilog2() as usize;
-    let start = ((1 << chunk) - 1) * FIRST_CHUNK;
-    (chunk, start, index as usize - start)
+    let index = index as usize;
+    if index < FIRST_CHUNK {
+        return (0, 0, index);
+    }
+    // Numbers from FIRST_CHUNK * 2^k to below its double are shared by the k-th four chunks.
+    let level = (index / FIRST_CHUNK).ilog2() as usize;
+    let (first, size) = (FIRST_CHUNK << level, (FIRST_CHUNK << level) / CHUNKS_A_SIZE);
+    let (nth, offset) = ((index - first) / size, (index - first) % size);
+    (1 + level * CHUNKS_A_SIZE + nth, first + nth * size, offset)
+}
+
+fn size_of_chunk(chunk: usize) -> usize {
+    match chunk {
+        0 => FIRST_CHUNK,
+        _ => (FIRST_CHUNK << ((chunk - 1) / CHUNKS_A_SIZE)) / CHUNKS_A_SIZE,
+    }
 }
 
 /// The slots.
@@ -166,8 +180,8 @@ mod tests {
     #[test]
     fn every_number_has_one_place_and_chunks_follow_each_other() {
         let mut expected = 0u32;
-        for chunk in 0..6 {
-            for offset in 0..FIRST_CHUNK << chunk {
+        for chunk in 0..12 {
+            for offset in 0..size_of_chunk(chunk) {
                 let (c, start, o) = place(expected);
                 assert_eq!((c, o), (chunk, offset));
                 assert_eq!(start + o, expected as usize);

@@ -5,7 +5,7 @@ use super::port::{CompletionPort, PortInner};
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::op::{HandleCore, Operation, Spec};
-use crate::sys::Descriptor;
+use crate::sys::{Association, Descriptor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ impl<T: Send + 'static> HandleRef<T> {
         port: &CompletionPort<T>,
         mut descriptor: Descriptor,
         key: usize,
-        association: Option<crate::net::Association>,
+        association: Option<Association>,
     ) -> Result<Self, (Error, Descriptor)> {
         let port = Arc::clone(port.inner());
         if port.core.is_closed() {
@@ -102,7 +102,6 @@ impl<T: Send + 'static> HandleRef<T> {
         if let Err(error) = port.core.backend().attach(&mut descriptor) {
             return Err((error, descriptor));
         }
-        let association = association.map(|a| Box::new(a) as Box<dyn Send + Sync>);
         let core = Arc::new(HandleCore::new(Arc::clone(&port.core), descriptor, key, association));
         Ok(HandleRef { port, core: Some(core) })
     }

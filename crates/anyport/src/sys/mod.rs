@@ -11,6 +11,7 @@
 //! * Memory named by a request is not touched after its last event was taken.
 //! * `issue`, `cancel` and `wake` may be called from any thread, in any state of the lane.
 
+mod association;
 mod choice;
 mod prefetch;
 mod readiness;
@@ -23,6 +24,7 @@ use crate::error::Error;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub(crate) use association::Association;
 pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
 pub(crate) use prefetch::prefetch;
@@ -308,7 +310,7 @@ impl Backend {
         match self {
             #[cfg(target_os = "linux")]
             Backend::Uring(uring) => uring.next_event(lane, is_served, reaped, upcoming),
-            Backend::Readiness(readiness) => readiness.next_event(),
+            Backend::Readiness(readiness) => readiness.next_event(lane),
         }
     }
 

@@ -145,7 +145,7 @@ impl Readiness {
         }
     }
 
-    pub(super) fn next_event(&self) -> Option<Event> {
+    pub(super) fn next_event(&self, _lane: usize) -> Option<Event> {
         let event = self.ready.pop()?;
         // A few busy sockets whose requests succeed at once could keep the queue filled for ever,
         // so that nobody waits and nobody polls for the others.
