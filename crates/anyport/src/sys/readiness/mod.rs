@@ -23,7 +23,6 @@ use registration::Socket;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use table::SocketTable;
@@ -38,8 +37,6 @@ pub(crate) struct Readiness {
     sockets: Mutex<SocketTable>,
     /// What a poll found. Locked only by who has the poller's part.
     poll: Mutex<Poll>,
-    /// Events taken since the last look at the sockets.
-    taken: AtomicUsize,
     pool: BufferPool,
     uses_edges: bool,
 }
@@ -62,7 +59,6 @@ impl Readiness {
                 sockets: Vec::new(),
                 found: Vec::new(),
             }),
-            taken: AtomicUsize::new(0),
             pool: options.pool,
             uses_edges,
         }
@@ -145,11 +141,14 @@ impl Readiness {
         }
     }
 
-    pub(super) fn next_event(&self, _lane: usize) -> Option<Event> {
-        let event = self.ready.pop()?;
+    pub(super) fn next_event(&self, lane: usize) -> Option<Event> {
+        if lane == self.ready.clerk_lane() {
+            return self.ready.pop_neglected();
+        }
+        let (event, taken) = self.ready.pop()?;
         // A few busy sockets whose requests succeed at once could keep the queue filled for ever,
         // so that nobody waits and nobody polls for the others.
-        if self.taken.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == LOOK_EVERY - 1 {
+        if taken % LOOK_EVERY == 0 {
             self.look();
         }
         Some(event)
@@ -171,11 +170,15 @@ impl Readiness {
 
     pub(super) fn wait(&self, lane: usize, timeout: Option<Duration>) {
         let ready = &*self.ready;
+        if lane == ready.clerk_lane() {
+            let timeout = match ready.has_events() {
+                true => Some(timeout.map_or(NEGLECTED_AFTER, |t| t.min(NEGLECTED_AFTER))),
+                false => timeout,
+            };
+            return ready.park(lane, timeout);
+        }
         if ready.has_events() {
             return;
-        }
-        if lane == ready.clerk_lane() {
-            return ready.park(lane, timeout);
         }
         let place = ready.enter(lane);
         // Looked at again after `enter`: from there on a push wakes this lane.
@@ -257,6 +260,9 @@ const POLLED_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Events taken between two looks at the sockets while the queue never runs dry.
 const LOOK_EVERY: usize = 64;
+
+/// The clerk, which takes events that no lane takes, looks for them after this time.
+const NEGLECTED_AFTER: Duration = Duration::from_millis(4);
 
 struct Poll {
     events: Events,

@@ -14,8 +14,8 @@ use std::time::Duration;
 /// The queue of events and the sleepers' lists.
 pub(super) struct Ready {
     pub(super) poller: Poller,
-    events: Mutex<VecDeque<Event>>,
-    /// Length of `events`, written under its lock, so that looking takes none.
+    events: Mutex<EventQueue>,
+    /// Length of the queue, written under its lock, so that looking takes none.
     event_count: AtomicUsize,
     sleepers: Mutex<Sleepers>,
     /// `Sleepers::summary`, changed under its lock and only by read-modify-write.
@@ -58,10 +58,7 @@ impl Ready {
 
     /// Adds an event and wakes a lane for it if one sleeps.
     pub(super) fn push(&self, event: Event) {
-        let mut events = locked(&self.events);
-        events.push_back(event);
-        self.event_count.store(events.len(), Ordering::Relaxed);
-        drop(events);
+        self.push_quietly(event);
         if self.summary.fetch_add(0, Ordering::AcqRel) >= ONE_SLEEPER {
             self.wake_newest();
         }
@@ -69,9 +66,9 @@ impl Ready {
 
     /// Adds an event and wakes nobody.
     pub(super) fn push_quietly(&self, event: Event) {
-        let mut events = locked(&self.events);
-        events.push_back(event);
-        self.event_count.store(events.len(), Ordering::Relaxed);
+        let mut queue = locked(&self.events);
+        queue.events.push_back(event);
+        self.note_length(&queue);
     }
 
     /// Adds events that the calling lane is about to take itself: nobody is woken.
@@ -79,20 +76,45 @@ impl Ready {
         if found.is_empty() {
             return;
         }
-        let mut events = locked(&self.events);
-        events.extend(found.drain(..));
-        self.event_count.store(events.len(), Ordering::Relaxed);
+        let mut queue = locked(&self.events);
+        queue.events.extend(found.drain(..));
+        self.note_length(&queue);
     }
 
-    /// Takes the oldest event.
-    pub(super) fn pop(&self) -> Option<Event> {
+    /// Takes the oldest event, for a lane; with it, how many the lanes have taken so far.
+    pub(super) fn pop(&self) -> Option<(Event, usize)> {
         if !self.has_events() {
             return None;
         }
-        let mut events = locked(&self.events);
-        let event = events.pop_front();
-        self.event_count.store(events.len(), Ordering::Relaxed);
+        let mut queue = locked(&self.events);
+        let event = queue.events.pop_front()?;
+        queue.taken = queue.taken.wrapping_add(1);
+        self.note_length(&queue);
+        Some((event, queue.taken))
+    }
+
+    /// Takes the oldest event, for the clerk, unless lanes have taken events since it last asked.
+    ///
+    /// What the clerk takes goes through one more queue and a wake-up to a thread of the port. So
+    /// it takes only what would else be left lying, as when no thread of the port is there.
+    pub(super) fn pop_neglected(&self) -> Option<Event> {
+        if !self.has_events() {
+            return None;
+        }
+        let mut queue = locked(&self.events);
+        let taken = queue.taken;
+        if std::mem::replace(&mut queue.taken_when_asked, taken) != taken {
+            return None;
+        }
+        let event = queue.events.pop_front();
+        self.note_length(&queue);
         event
+    }
+
+    /// As `pop`, without the count.
+    #[cfg(test)]
+    pub(super) fn pop_event(&self) -> Option<Event> {
+        self.pop().map(|(event, _)| event)
     }
 
     pub(super) fn has_events(&self) -> bool {
@@ -228,6 +250,10 @@ impl Ready {
         }
     }
 
+    fn note_length(&self, queue: &EventQueue) {
+        self.event_count.store(queue.events.len(), Ordering::Relaxed);
+    }
+
     fn publish(&self, sleepers: &Sleepers) {
         self.summary.swap(sleepers.summary(), Ordering::AcqRel);
     }
@@ -237,6 +263,15 @@ impl Ready {
 /// at each step.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct EventQueue {
+    events: VecDeque<Event>,
+    /// Events that lanes took, wrapping.
+    taken: usize,
+    /// `taken` when the clerk last asked for an event.
+    taken_when_asked: usize,
 }
 
 /// Bit of `Ready::summary`: a lane has the poller's part.
@@ -301,8 +336,21 @@ mod tests {
         let ready = ready(1);
         ready.push(event(1));
         ready.push_own(&mut vec![event(2), event(3)]);
-        let order: Vec<u32> = std::iter::from_fn(|| ready.pop()).map(|e| e.token.index()).collect();
+        let order: Vec<u32> =
+            std::iter::from_fn(|| ready.pop_event()).map(|e| e.token.index()).collect();
         assert_eq!(order, [1, 2, 3]);
+        assert!(!ready.has_events());
+    }
+
+    #[test]
+    fn the_clerk_takes_only_what_no_lane_takes() {
+        let ready = ready(1);
+        (0..4).for_each(|index| ready.push(event(index)));
+        assert_eq!(ready.pop().map(|(_, taken)| taken), Some(1));
+        assert!(ready.pop_neglected().is_none(), "a lane is at it");
+        assert!(ready.pop_neglected().is_some(), "no lane has come since");
+        assert!(ready.pop_neglected().is_some());
+        assert_eq!(ready.pop().map(|(_, taken)| taken), Some(2));
         assert!(!ready.has_events());
     }
 
@@ -363,7 +411,7 @@ mod tests {
             move || {
                 let mut taken = 0;
                 while taken < EVENTS {
-                    while ready.pop().is_some() {
+                    while ready.pop_event().is_some() {
                         taken += 1;
                     }
                     if taken == EVENTS {

@@ -1,6 +1,7 @@
 //! Waiting, waking, and who polls.
 
 use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn a_wake_ends_the_current_and_else_the_next_wait_of_its_lane() {
