@@ -244,7 +244,7 @@ mod tests {
     /// Parks until the next event.
     fn next(ready: &Ready) -> Event {
         loop {
-            if let Some(event) = ready.pop_event() {
+            if let Some(event) = ready.queue.pop_event() {
                 return event;
             }
             let place = ready.enter(0);
@@ -276,7 +276,7 @@ mod tests {
         start(&threads, &file, &mut memory, Token::new(1, 1));
         locked(&threads.shared.state).is_running = [false; THREADS_MAX];
         threads.do_without(0, &io::Error::from_raw_os_error(libc::EAGAIN));
-        assert_eq!(threads.shared.ready.pop_event().expect("done").token, Token::new(1, 1));
+        assert_eq!(threads.shared.ready.queue.pop_event().expect("done").token, Token::new(1, 1));
         assert_eq!(memory, [0; 4]);
     }
 
@@ -292,7 +292,7 @@ mod tests {
             (0..JOBS).map(|_| next(&threads.shared.ready).token.index() as usize).collect();
         indices.sort_unstable();
         assert!(indices.into_iter().eq(0..JOBS));
-        assert!(threads.shared.ready.pop_event().is_none());
+        assert!(threads.shared.ready.queue.pop_event().is_none());
         assert!(memory.iter().all(|memory| memory == &[0; 64]));
     }
 

@@ -1,12 +1,14 @@
 //! The readiness backend: try the call, else wait until the socket is ready (epoll, kqueue, event
 //! ports, by the `polling` crate); files on a few threads.
 //!
-//! One poller serves all lanes. Whichever lane finds nothing to do polls; the others park, and
-//! events are taken from one queue by any lane. Nothing here wakes up by itself: a port without
+//! One poller serves all lanes. Whichever lane finds nothing to do polls; the others park. Events
+//! and ready sockets are taken from one queue by any lane, and a ready socket is read only when it
+//! is taken: just before its packet is handled. Nothing here wakes up by itself: a port without
 //! events sleeps without a time limit. Called by the seam in `sys`.
 
 mod attempt;
 mod files;
+mod queue;
 mod ready;
 mod registration;
 mod table;
@@ -18,8 +20,9 @@ use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
 use files::FileThreads;
 use polling::{Events, PollMode, Poller};
+use queue::{Item, Taken};
 use ready::{Place, Ready, locked};
-use registration::Socket;
+use registration::{READABLE, Socket, WRITABLE};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
@@ -57,7 +60,6 @@ impl Readiness {
             poll: Mutex::new(Poll {
                 events: Events::with_capacity(POLLED_MAX),
                 sockets: Vec::new(),
-                found: Vec::new(),
             }),
             pool: options.pool,
             uses_edges,
@@ -142,20 +144,33 @@ impl Readiness {
     }
 
     pub(super) fn next_event(&self, lane: usize) -> Option<Event> {
-        if lane == self.ready.clerk_lane() {
-            return self.ready.pop_neglected();
+        loop {
+            let item = if lane == self.ready.clerk_lane() {
+                self.ready.queue.pop_neglected()?
+            } else {
+                let Taken { item, is_look_due } = self.ready.queue.pop()?;
+                if is_look_due {
+                    self.look();
+                }
+                item
+            };
+            let socket = match item {
+                Item::Event(event) => return Some(event),
+                Item::Socket(socket) => socket,
+            };
+            match socket.resume(&self.ready.poller, &self.pool) {
+                [None, None] => {}
+                [Some(event), None] | [None, Some(event)] => return Some(event),
+                [Some(first), Some(second)] => {
+                    self.ready.push_quietly(second);
+                    return Some(first);
+                }
+            }
         }
-        let (event, taken) = self.ready.pop()?;
-        // A few busy sockets whose requests succeed at once could keep the queue filled for ever,
-        // so that nobody waits and nobody polls for the others.
-        if taken % LOOK_EVERY == 0 {
-            self.look();
-        }
-        Some(event)
     }
 
     pub(super) fn backlog(&self, _lane: usize) -> usize {
-        self.ready.event_count()
+        self.ready.queue.len()
     }
 
     /// Nothing is kept back here; but a thread that is never without packets must look at the
@@ -208,19 +223,18 @@ impl Readiness {
 
     pub(super) fn watch_orphan(&self, _lane: usize) {}
 
-    /// Asks for ready sockets without waiting, unless a lane polls.
+    /// Asks for ready sockets without waiting, unless a lane polls or some are known.
     fn look(&self) {
-        if self.ready.begin_look() {
+        if !self.ready.queue.has_sockets() && self.ready.begin_look() {
             self.poll(Some(Duration::ZERO), || {});
             self.ready.end_look();
         }
     }
 
-    /// Waits for sockets to become ready and lets their requests go on. The caller has the
-    /// poller's part.
+    /// Waits for sockets to become ready and queues them. The caller has the poller's part.
     fn poll(&self, timeout: Option<Duration>, after_wait: impl FnOnce()) {
         let mut poll = locked(&self.poll);
-        let Poll { events, sockets, found } = &mut *poll;
+        let Poll { events, sockets } = &mut *poll;
         events.clear();
         let result = self.ready.poller.wait(events, timeout);
         after_wait();
@@ -232,14 +246,12 @@ impl Readiness {
         // A key that names nothing any more belonged to a socket that was detached meanwhile.
         sockets.extend(events.iter().filter_map(|event| {
             let socket = table.get(event.key)?;
-            Some((Arc::clone(socket), event.readable, event.writable))
+            let found = if event.readable { READABLE } else { 0 };
+            let found = found | if event.writable { WRITABLE } else { 0 };
+            socket.note(found).then(|| Arc::clone(socket))
         }));
         drop(table);
-        for (socket, is_readable, is_writable) in sockets.drain(..) {
-            let is_ready = (is_readable, is_writable);
-            socket.resume(&self.ready.poller, &self.pool, is_ready, found);
-        }
-        self.ready.push_own(found);
+        self.ready.push_own(sockets);
     }
 }
 
@@ -255,20 +267,16 @@ pub(super) fn receive_pooled_now(
     }
 }
 
-/// Sockets that one poll brings: a bound on the time for which other lanes find nothing.
+/// Sockets that one poll brings.
 const POLLED_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
-
-/// Events taken between two looks at the sockets while the queue never runs dry.
-const LOOK_EVERY: usize = 64;
 
 /// The clerk, which takes events that no lane takes, looks for them after this time.
 const NEGLECTED_AFTER: Duration = Duration::from_millis(4);
 
 struct Poll {
     events: Events,
-    /// Kept for their room: no allocation in a warm poll.
-    sockets: Vec<(Arc<Socket>, bool, bool)>,
-    found: Vec<Event>,
+    /// Kept for its room: no allocation in a warm poll.
+    sockets: Vec<Arc<Socket>>,
 }
 
 /// One call instead of the two of `fcntl`.

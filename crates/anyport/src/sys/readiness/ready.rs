@@ -1,27 +1,26 @@
-//! Events that wait to be taken, and the lanes that sleep meanwhile.
+//! The lanes that sleep while no event waits to be taken.
 //!
 //! Guarantees that an event pushed while a lane of the port sleeps wakes one, that a wake-up given
 //! before a sleep ends that sleep, and that at most one lane at a time polls. Called by
 //! `Readiness` for the lanes and by the file threads for what they finish.
 
 use super::super::Event;
+use super::queue::ReadyQueue;
+use super::registration::Socket;
 use polling::Poller;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The queue of events and the sleepers' lists.
+/// The queue of events and ready sockets, and the sleepers' lists.
 pub(super) struct Ready {
     pub(super) poller: Poller,
-    events: Mutex<EventQueue>,
-    /// Length of the queue, written under its lock, so that looking takes none.
-    event_count: AtomicUsize,
+    pub(super) queue: ReadyQueue,
     sleepers: Mutex<Sleepers>,
     /// `Sleepers::summary`, changed under its lock and only by read-modify-write.
     ///
-    /// This word is what makes the handshake safe. Who pushes: writes `event_count`, then does an
-    /// RMW here. Who goes to sleep: is added here by an RMW, then reads `event_count`. RMWs of one
+    /// This word is what makes the handshake safe. Who pushes: writes the queue's length, then does an
+    /// RMW here. Who goes to sleep: is added here by an RMW, then reads the length. RMWs of one
     /// word have one order, and the later one sees what was written before the earlier one. If the
     /// pusher's comes later it sees the sleeper and wakes it; if the sleeper's comes later it sees
     /// the event and does not sleep.
@@ -43,8 +42,7 @@ impl Ready {
     pub(super) fn new(poller: Poller, lanes: usize) -> Self {
         Ready {
             poller,
-            events: Mutex::default(),
-            event_count: AtomicUsize::new(0),
+            queue: ReadyQueue::default(),
             sleepers: Mutex::default(),
             summary: AtomicUsize::new(0),
             lanes: (0..=lanes).map(|_| Lane::default()).collect(),
@@ -58,7 +56,7 @@ impl Ready {
 
     /// Adds an event and wakes a lane for it if one sleeps.
     pub(super) fn push(&self, event: Event) {
-        self.push_quietly(event);
+        self.queue.push(event);
         if self.summary.fetch_add(0, Ordering::AcqRel) >= ONE_SLEEPER {
             self.wake_newest();
         }
@@ -66,63 +64,18 @@ impl Ready {
 
     /// Adds an event and wakes nobody.
     pub(super) fn push_quietly(&self, event: Event) {
-        let mut queue = locked(&self.events);
-        queue.events.push_back(event);
-        self.note_length(&queue);
+        self.queue.push(event);
     }
 
-    /// Adds events that the calling lane is about to take itself: nobody is woken.
-    pub(super) fn push_own(&self, found: &mut Vec<Event>) {
-        if found.is_empty() {
-            return;
+    /// Adds sockets that the calling lane is about to take itself: nobody is woken.
+    pub(super) fn push_own(&self, sockets: &mut Vec<Arc<Socket>>) {
+        if !sockets.is_empty() {
+            self.queue.push_sockets(sockets);
         }
-        let mut queue = locked(&self.events);
-        queue.events.extend(found.drain(..));
-        self.note_length(&queue);
-    }
-
-    /// Takes the oldest event, for a lane; with it, how many the lanes have taken so far.
-    pub(super) fn pop(&self) -> Option<(Event, usize)> {
-        if !self.has_events() {
-            return None;
-        }
-        let mut queue = locked(&self.events);
-        let event = queue.events.pop_front()?;
-        queue.taken = queue.taken.wrapping_add(1);
-        self.note_length(&queue);
-        Some((event, queue.taken))
-    }
-
-    /// Takes the oldest event, for the clerk, unless lanes have taken events since it last asked.
-    ///
-    /// What the clerk takes goes through one more queue and a wake-up to a thread of the port. So
-    /// it takes only what would else be left lying, as when no thread of the port is there.
-    pub(super) fn pop_neglected(&self) -> Option<Event> {
-        if !self.has_events() {
-            return None;
-        }
-        let mut queue = locked(&self.events);
-        let taken = queue.taken;
-        if std::mem::replace(&mut queue.taken_when_asked, taken) != taken {
-            return None;
-        }
-        let event = queue.events.pop_front();
-        self.note_length(&queue);
-        event
-    }
-
-    /// As `pop`, without the count.
-    #[cfg(test)]
-    pub(super) fn pop_event(&self) -> Option<Event> {
-        self.pop().map(|(event, _)| event)
     }
 
     pub(super) fn has_events(&self) -> bool {
-        self.event_count() != 0
-    }
-
-    pub(super) fn event_count(&self) -> usize {
-        self.event_count.load(Ordering::Relaxed)
+        self.queue.len() != 0
     }
 
     /// Lists the lane as a sleeper. It must then look for events once more, and `leave` after.
@@ -250,10 +203,6 @@ impl Ready {
         }
     }
 
-    fn note_length(&self, queue: &EventQueue) {
-        self.event_count.store(queue.events.len(), Ordering::Relaxed);
-    }
-
     fn publish(&self, sleepers: &Sleepers) {
         self.summary.swap(sleepers.summary(), Ordering::AcqRel);
     }
@@ -263,15 +212,6 @@ impl Ready {
 /// at each step.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[derive(Default)]
-struct EventQueue {
-    events: VecDeque<Event>,
-    /// Events that lanes took, wrapping.
-    taken: usize,
-    /// `taken` when the clerk last asked for an event.
-    taken_when_asked: usize,
 }
 
 /// Bit of `Ready::summary`: a lane has the poller's part.
@@ -332,29 +272,6 @@ mod tests {
     }
 
     #[test]
-    fn events_come_out_in_the_order_in_which_they_went_in() {
-        let ready = ready(1);
-        ready.push(event(1));
-        ready.push_own(&mut vec![event(2), event(3)]);
-        let order: Vec<u32> =
-            std::iter::from_fn(|| ready.pop_event()).map(|e| e.token.index()).collect();
-        assert_eq!(order, [1, 2, 3]);
-        assert!(!ready.has_events());
-    }
-
-    #[test]
-    fn the_clerk_takes_only_what_no_lane_takes() {
-        let ready = ready(1);
-        (0..4).for_each(|index| ready.push(event(index)));
-        assert_eq!(ready.pop().map(|(_, taken)| taken), Some(1));
-        assert!(ready.pop_neglected().is_none(), "a lane is at it");
-        assert!(ready.pop_neglected().is_some(), "no lane has come since");
-        assert!(ready.pop_neglected().is_some());
-        assert_eq!(ready.pop().map(|(_, taken)| taken), Some(2));
-        assert!(!ready.has_events());
-    }
-
-    #[test]
     fn a_wake_up_before_the_sleep_ends_the_sleep_and_is_used_up() {
         let ready = ready(1);
         ready.wake(0);
@@ -411,7 +328,7 @@ mod tests {
             move || {
                 let mut taken = 0;
                 while taken < EVENTS {
-                    while ready.pop_event().is_some() {
+                    while ready.queue.pop_event().is_some() {
                         taken += 1;
                     }
                     if taken == EVENTS {

@@ -1,7 +1,8 @@
 //! One socket as the readiness backend sees it: what is believed about its readiness, and the
 //! requests that wait for it.
 //!
-//! Every system call of a request is made under the socket's lock, so an edge that arrives
+//! An edge is noted on the socket, and the socket queued for whichever lane comes next; a further
+//! edge until then is noted only. Every system call of a request is made under the socket's lock, so an edge that arrives
 //! between "would block" and the note of it is not lost: its delivery waits for the lock and finds
 //! the request. Called by `Readiness`.
 
@@ -11,6 +12,7 @@ use super::ready::locked;
 use crate::buf::BufferPool;
 use polling::{PollMode, Poller};
 use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What a descriptor keeps of the readiness backend.
@@ -24,15 +26,21 @@ pub(super) struct Socket {
     key: usize,
     /// Registered once for edges; otherwise armed for each wait.
     uses_edges: bool,
+    /// `READABLE` and `WRITABLE`, as the poller found; not zero while the socket is queued.
+    found: AtomicU8,
     state: Mutex<State>,
 }
+
+/// Bits of what the poller finds.
+pub(super) const READABLE: u8 = 1;
+pub(super) const WRITABLE: u8 = 2;
 
 impl Socket {
     pub(super) fn new(fd: RawFd, key: usize, uses_edges: bool) -> Self {
         // Ready until the system says otherwise: the first attempt finds out.
         let side = || Side { is_ready: true, waiting: None };
         let state = State { is_attached: true, read: side(), write: side() };
-        Socket { fd, key, uses_edges, state: Mutex::new(state) }
+        Socket { fd, key, uses_edges, found: AtomicU8::new(0), state: Mutex::new(state) }
     }
 
     pub(super) fn key(&self) -> usize {
@@ -77,27 +85,32 @@ impl Socket {
         }
     }
 
-    /// The poller found the socket ready: lets the requests that wait go on.
-    pub(super) fn resume(
-        &self,
-        poller: &Poller,
-        pool: &BufferPool,
-        (is_readable, is_writable): (bool, bool),
-        found: &mut Vec<Event>,
-    ) {
+    /// Notes what the poller found; true when the socket is to be queued for it.
+    pub(super) fn note(&self, found: u8) -> bool {
+        found != 0 && self.found.fetch_or(found, Ordering::AcqRel) == 0
+    }
+
+    /// Taken from the queue: lets the requests go on that waited for what the poller found.
+    pub(super) fn resume(&self, poller: &Poller, pool: &BufferPool) -> [Option<Event>; 2] {
         let mut state = locked(&self.state);
+        // Before the attempts: an edge that comes after them queues the socket again.
+        let found = self.found.swap(0, Ordering::AcqRel);
         if !state.is_attached {
-            return;
+            return [None, None];
         }
-        if is_readable {
+        let State { read, write, .. } = &mut *state;
+        let mut events = [(read, READABLE), (write, WRITABLE)].map(|(side, bit)| {
+            if found & bit == 0 {
+                return None;
+            }
             // SAFETY: attached, so the descriptor is open.
-            unsafe { state.read.resume(self.fd, pool, found) };
+            unsafe { side.resume(self.fd, pool) }
+        });
+        for (event, refused) in events.iter_mut().zip(self.arm(&mut state, poller)) {
+            // What armed was waiting: it had no event yet.
+            *event = event.take().or(refused);
         }
-        if is_writable {
-            // SAFETY: as above.
-            unsafe { state.write.resume(self.fd, pool, found) };
-        }
-        found.extend(self.arm(&mut state, poller).into_iter().flatten());
+        events
     }
 
     /// Takes the request out if it still waits.
@@ -165,19 +178,18 @@ struct Side {
 impl Side {
     /// # Safety
     /// `fd` is open.
-    unsafe fn resume(&mut self, fd: RawFd, pool: &BufferPool, found: &mut Vec<Event>) {
+    unsafe fn resume(&mut self, fd: RawFd, pool: &BufferPool) -> Option<Event> {
         self.is_ready = true;
-        let Some(Waiting { request, token }) = &self.waiting else {
-            return;
-        };
-        // SAFETY: the request is under way (it waits), so its memory is valid by the promise that
+        let Waiting { request, token } = self.waiting.take()?;
+        // SAFETY: the request is under way (it waited), so its memory is valid by the promise that
         // was given when it was issued; `fd` is open.
-        match unsafe { attempt::go_on(fd, request, pool) } {
-            Attempt::Done(outcome) => {
-                found.push(Event { token: *token, outcome, more: false });
-                self.waiting = None;
+        match unsafe { attempt::go_on(fd, &request, pool) } {
+            Attempt::Done(outcome) => Some(Event { token, outcome, more: false }),
+            Attempt::Wait => {
+                self.is_ready = false;
+                self.waiting = Some(Waiting { request, token });
+                None
             }
-            Attempt::Wait => self.is_ready = false,
         }
     }
 }

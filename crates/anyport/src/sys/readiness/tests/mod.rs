@@ -84,6 +84,13 @@ fn bytes(event: Event) -> usize {
     }
 }
 
+/// Asks the poller without waiting: no request has become an event.
+fn assert_no_event(backend: &Readiness) {
+    look(backend);
+    let event = backend.next_event(0);
+    assert!(event.is_none(), "{event:?}");
+}
+
 /// Takes what the poller has now, without waiting.
 fn look(backend: &Readiness) {
     backend.wait(0, Some(Duration::ZERO));
