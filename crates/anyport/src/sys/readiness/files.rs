@@ -222,13 +222,13 @@ fn block_signals() {
 
 #[cfg(test)]
 mod tests {
+    use super::super::selector::{Events, Selector};
     use super::*;
-    use polling::Poller;
     use std::fs::File;
     use std::os::fd::AsRawFd;
 
     fn threads() -> FileThreads {
-        FileThreads::new(Arc::new(Ready::new(Poller::new().expect("a poller"), 1)))
+        FileThreads::new(Arc::new(Ready::new(Selector::new().expect("a selector"), 1)))
     }
 
     fn start(threads: &FileThreads, file: &File, memory: &mut [u8], token: Token) {
@@ -249,7 +249,7 @@ mod tests {
             }
             let place = ready.enter(0);
             if !ready.has_events() && ready.begin_poll(0) {
-                ready.poller.wait(&mut polling::Events::new(), None).expect("waits");
+                ready.selector.wait(&mut Events::new(), None).expect("waits");
                 ready.end_poll(0);
             }
             ready.leave(0, place);

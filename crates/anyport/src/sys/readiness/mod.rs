@@ -1,5 +1,5 @@
-//! The readiness backend: try the call, else wait until the socket is ready (epoll, kqueue, event
-//! ports, by the `polling` crate); files on a few threads.
+//! The readiness backend: try the call, else wait until the socket is ready (epoll;
+//! elsewhere kqueue or event ports, by the `polling` crate); files on a few threads.
 //!
 //! One poller serves all lanes. Whichever lane finds nothing to do polls; the others park. Events
 //! and ready sockets are taken from one queue by any lane, and a ready socket is read only when it
@@ -7,10 +7,13 @@
 //! events sleeps without a time limit. Called by the seam in `sys`.
 
 mod attempt;
+#[cfg(target_os = "linux")]
+mod epoll;
 mod files;
 mod queue;
 mod ready;
 mod registration;
+mod selector;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,13 +22,12 @@ use super::{BackendOptions, Descriptor, Event, Outcome, Request, Token, error_fr
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
 use files::FileThreads;
-use polling::{Events, PollMode, Poller};
 use queue::{Item, Taken};
 use ready::{Place, Ready, locked};
-use registration::{READABLE, Socket, WRITABLE};
+use registration::Socket;
+use selector::{Events, Selector};
 use std::io;
-use std::num::NonZeroUsize;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use table::SocketTable;
@@ -41,28 +43,22 @@ pub(crate) struct Readiness {
     /// What a poll found. Locked only by who has the poller's part.
     poll: Mutex<Poll>,
     pool: BufferPool,
-    uses_edges: bool,
 }
 
 impl Readiness {
     pub(super) fn new(options: BackendOptions) -> Result<Self, Error> {
-        let poller = Poller::new().map_err(|e| error_from_io(&e, "make a poller"))?;
-        let uses_edges = poller.supports_edge();
-        Ok(Self::with_poller(poller, uses_edges, options))
+        let selector = Selector::new().map_err(|e| error_from_io(&e, "make a poller"))?;
+        Ok(Self::with_selector(selector, options))
     }
 
-    fn with_poller(poller: Poller, uses_edges: bool, options: BackendOptions) -> Self {
-        let ready = Arc::new(Ready::new(poller, options.lanes));
+    fn with_selector(selector: Selector, options: BackendOptions) -> Self {
+        let ready = Arc::new(Ready::new(selector, options.lanes));
         Readiness {
             files: FileThreads::new(Arc::clone(&ready)),
             ready,
             sockets: Mutex::default(),
-            poll: Mutex::new(Poll {
-                events: Events::with_capacity(POLLED_MAX),
-                sockets: Vec::new(),
-            }),
+            poll: Mutex::new(Poll { events: Events::new(), sockets: Vec::new() }),
             pool: options.pool,
-            uses_edges,
         }
     }
 
@@ -80,15 +76,11 @@ impl Readiness {
         #[cfg(target_vendor = "apple")]
         descriptor.socket().set_nosigpipe(true).map_err(|e| error_from_io(&e, ACTION))?;
         let socket = locked(&self.sockets)
-            .insert(|key| Socket::new(fd, key, self.uses_edges))
+            .insert(|key| Socket::new(fd, key))
             .ok_or(Error::new(ErrorKind::Limit, ACTION))?;
-        let (interest, mode) = match self.uses_edges {
-            true => (polling::Event::all(socket.key()), PollMode::Edge),
-            false => (polling::Event::none(socket.key()), PollMode::Oneshot),
-        };
         // SAFETY: the descriptor is open, and is detached, which deletes it from the poller,
         // before it closes.
-        if let Err(e) = unsafe { self.ready.poller.add_with_mode(fd, interest, mode) } {
+        if let Err(e) = unsafe { self.ready.selector.add(fd, socket.key()) } {
             locked(&self.sockets).remove(socket.key());
             return Err(error_from_io(&e, ACTION));
         }
@@ -102,7 +94,7 @@ impl Readiness {
         };
         locked(&self.sockets).remove(socket.key());
         socket.detach();
-        if let Err(e) = self.ready.poller.delete(descriptor) {
+        if let Err(e) = self.ready.selector.delete(descriptor.as_fd()) {
             log::error!("cannot take a socket out of the poller: {e}");
         }
     }
@@ -121,7 +113,7 @@ impl Readiness {
             return unsafe { self.files.start(descriptor.raw(), request, token) };
         };
         // SAFETY: the caller's promise is passed on.
-        let events = unsafe { socket.issue(&self.ready.poller, &self.pool, request, token) };
+        let events = unsafe { socket.issue(&self.ready.selector, &self.pool, request, token) };
         for event in events.into_iter().flatten() {
             if lane == self.ready.clerk_lane() {
                 self.ready.push(event);
@@ -158,7 +150,7 @@ impl Readiness {
                 Item::Event(event) => return Some(event),
                 Item::Socket(socket) => socket,
             };
-            match socket.resume(&self.ready.poller, &self.pool) {
+            match socket.resume(&self.ready.selector, &self.pool) {
                 [None, None] => {}
                 [Some(event), None] | [None, Some(event)] => return Some(event),
                 [Some(first), Some(second)] => {
@@ -235,8 +227,7 @@ impl Readiness {
     fn poll(&self, timeout: Option<Duration>, after_wait: impl FnOnce()) {
         let mut poll = locked(&self.poll);
         let Poll { events, sockets } = &mut *poll;
-        events.clear();
-        let result = self.ready.poller.wait(events, timeout);
+        let result = self.ready.selector.wait(events, timeout);
         after_wait();
         if let Err(e) = result {
             log::error!("cannot wait for sockets: {e}");
@@ -244,10 +235,8 @@ impl Readiness {
         }
         let table = locked(&self.sockets);
         // A key that names nothing any more belonged to a socket that was detached meanwhile.
-        sockets.extend(events.iter().filter_map(|event| {
-            let socket = table.get(event.key)?;
-            let found = if event.readable { READABLE } else { 0 };
-            let found = found | if event.writable { WRITABLE } else { 0 };
+        sockets.extend(events.iter().filter_map(|(key, found)| {
+            let socket = table.get(key)?;
             socket.note(found).then(|| Arc::clone(socket))
         }));
         drop(table);
@@ -266,9 +255,6 @@ pub(super) fn receive_pooled_now(
         _ => Outcome::WouldBlock,
     }
 }
-
-/// Sockets that one poll brings.
-const POLLED_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// The clerk, which takes events that no lane takes, looks for them after this time.
 const NEGLECTED_AFTER: Duration = Duration::from_millis(4);

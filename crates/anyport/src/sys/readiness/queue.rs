@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn socket(key: usize) -> Arc<Socket> {
-        Arc::new(Socket::new(3, key, true))
+        Arc::new(Socket::new(3, key))
     }
 
     /// The number of the event, or the socket's key.

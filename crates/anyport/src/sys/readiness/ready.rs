@@ -7,14 +7,14 @@
 use super::super::Event;
 use super::queue::ReadyQueue;
 use super::registration::Socket;
-use polling::Poller;
+use super::selector::Selector;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The queue of events and ready sockets, and the sleepers' lists.
 pub(super) struct Ready {
-    pub(super) poller: Poller,
+    pub(super) selector: Selector,
     pub(super) queue: ReadyQueue,
     sleepers: Mutex<Sleepers>,
     /// `Sleepers::summary`, changed under its lock and only by read-modify-write.
@@ -39,9 +39,9 @@ pub(super) enum Place {
 
 impl Ready {
     /// For `lanes` lanes of the port and, beside them, the clerk's.
-    pub(super) fn new(poller: Poller, lanes: usize) -> Self {
+    pub(super) fn new(selector: Selector, lanes: usize) -> Self {
         Ready {
-            poller,
+            selector,
             queue: ReadyQueue::default(),
             sleepers: Mutex::default(),
             summary: AtomicUsize::new(0),
@@ -147,7 +147,7 @@ impl Ready {
             Sleep::Parked => this.unparked.notify_one(),
             Sleep::Polling => {
                 drop(state);
-                if let Err(e) = self.poller.notify() {
+                if let Err(e) = self.selector.notify() {
                     log::error!("cannot wake the thread that polls: {e}");
                 }
             }
@@ -264,7 +264,7 @@ mod tests {
     use std::sync::Arc;
 
     fn ready(lanes: usize) -> Ready {
-        Ready::new(Poller::new().expect("a poller"), lanes)
+        Ready::new(Selector::new().expect("a selector"), lanes)
     }
 
     fn event(index: u32) -> Event {

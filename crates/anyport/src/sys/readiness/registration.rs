@@ -9,8 +9,8 @@
 use super::super::{Event, Outcome, Request, Token};
 use super::attempt::{self, Attempt};
 use super::ready::locked;
+use super::selector::Selector;
 use crate::buf::BufferPool;
-use polling::{PollMode, Poller};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,8 +24,6 @@ pub(crate) struct Registration {
 pub(super) struct Socket {
     fd: RawFd,
     key: usize,
-    /// Registered once for edges; otherwise armed for each wait.
-    uses_edges: bool,
     /// `READABLE` and `WRITABLE`, as the poller found; not zero while the socket is queued.
     found: AtomicU8,
     state: Mutex<State>,
@@ -34,13 +32,15 @@ pub(super) struct Socket {
 /// Bits of what the poller finds.
 pub(super) const READABLE: u8 = 1;
 pub(super) const WRITABLE: u8 = 2;
+/// With `READABLE`: there may be an end, an error or urgent data behind the bytes.
+pub(super) const ENDED: u8 = 4;
 
 impl Socket {
-    pub(super) fn new(fd: RawFd, key: usize, uses_edges: bool) -> Self {
+    pub(super) fn new(fd: RawFd, key: usize) -> Self {
         // Ready until the system says otherwise: the first attempt finds out.
         let side = || Side { is_ready: true, waiting: None };
         let state = State { is_attached: true, read: side(), write: side() };
-        Socket { fd, key, uses_edges, found: AtomicU8::new(0), state: Mutex::new(state) }
+        Socket { fd, key, found: AtomicU8::new(0), state: Mutex::new(state) }
     }
 
     pub(super) fn key(&self) -> usize {
@@ -54,7 +54,7 @@ impl Socket {
     /// As for `Backend::issue`.
     pub(super) unsafe fn issue(
         &self,
-        poller: &Poller,
+        selector: &Selector,
         pool: &BufferPool,
         request: Request,
         token: Token,
@@ -69,7 +69,7 @@ impl Socket {
             side.is_ready = false;
         } else if !side.is_ready {
             side.waiting = Some(Waiting { request, token });
-            return self.arm(&mut state, poller);
+            return self.arm(&mut state, selector);
         }
         // SAFETY: the caller's promise for the memory; the descriptor is open until the event.
         match unsafe { attempt::start(self.fd, &request, pool) } {
@@ -80,7 +80,7 @@ impl Socket {
             Attempt::Wait => {
                 side.is_ready = false;
                 side.waiting = Some(Waiting { request, token });
-                self.arm(&mut state, poller)
+                self.arm(&mut state, selector)
             }
         }
     }
@@ -91,7 +91,7 @@ impl Socket {
     }
 
     /// Taken from the queue: lets the requests go on that waited for what the poller found.
-    pub(super) fn resume(&self, poller: &Poller, pool: &BufferPool) -> [Option<Event>; 2] {
+    pub(super) fn resume(&self, selector: &Selector, pool: &BufferPool) -> [Option<Event>; 2] {
         let mut state = locked(&self.state);
         // Before the attempts: an edge that comes after them queues the socket again.
         let found = self.found.swap(0, Ordering::AcqRel);
@@ -106,7 +106,7 @@ impl Socket {
             // SAFETY: attached, so the descriptor is open.
             unsafe { side.resume(self.fd, pool) }
         });
-        for (event, refused) in events.iter_mut().zip(self.arm(&mut state, poller)) {
+        for (event, refused) in events.iter_mut().zip(self.arm(&mut state, selector)) {
             // What armed was waiting: it had no event yet.
             *event = event.take().or(refused);
         }
@@ -133,18 +133,15 @@ impl Socket {
     }
 
     /// Where there are no edges: asks for what is waited for. A refusal ends what waits.
-    fn arm(&self, state: &mut State, poller: &Poller) -> [Option<Event>; 2] {
-        let interest = polling::Event::new(
-            self.key,
-            state.read.waiting.is_some(),
-            state.write.waiting.is_some(),
-        );
-        if self.uses_edges || !(interest.readable || interest.writable) {
+    fn arm(&self, state: &mut State, selector: &Selector) -> [Option<Event>; 2] {
+        let wanted = |side: &Side, bit| if side.waiting.is_some() { bit } else { 0 };
+        let wanted = wanted(&state.read, READABLE) | wanted(&state.write, WRITABLE);
+        if selector.uses_edges() || wanted == 0 {
             return [None, None];
         }
         // SAFETY: attached, so the descriptor is open.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
-        let Err(error) = poller.modify_with_mode(fd, interest, PollMode::Oneshot) else {
+        let Err(error) = selector.arm(fd, self.key, wanted) else {
             return [None, None];
         };
         [&mut state.read, &mut state.write].map(|side| {

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_connect_ends_with_a_peer_or_with_the_systems_error() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
         let address = listener.local_addr().expect("bound");
         let connect = |descriptor: &Descriptor| {
@@ -32,7 +32,7 @@ fn a_connect_ends_with_a_peer_or_with_the_systems_error() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_hang_up_of_an_unconnected_socket_does_not_end_its_connect() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         // A full backlog leaves further connects without an answer.
         let listener = RawSocket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         listener.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).expect("binds");
@@ -53,7 +53,7 @@ fn the_hang_up_of_an_unconnected_socket_does_not_end_its_connect() {
 
 #[test]
 fn each_accept_gives_one_connection() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
         let address = listener.local_addr().expect("bound");
         let listener = attached(&backend, listener);
@@ -76,7 +76,7 @@ fn each_accept_gives_one_connection() {
 
 #[test]
 fn a_cancel_ends_what_waits_once_and_finds_nothing_else() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let (near, mut far) = pair();
         let near = attached(&backend, near);
         let mut memory = [0u8; 4];
@@ -97,7 +97,7 @@ fn a_cancel_ends_what_waits_once_and_finds_nothing_else() {
 #[test]
 #[should_panic(expected = "two requests in one direction")]
 fn a_second_request_in_one_direction_is_refused() {
-    let backend = backend(true);
+    let backend = backend();
     let (near, _far) = pair();
     let near = attached(&backend, near);
     issue(&backend, &near, Request::Readable, TOKEN);
