@@ -13,6 +13,7 @@ mod files;
 mod queue;
 mod ready;
 mod registration;
+mod remainder;
 mod selector;
 mod table;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod tests;
 use super::{BackendOptions, Descriptor, Event, Outcome, Request, Token, error_from_io};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
+use attempt::Attempt;
 use files::FileThreads;
 use queue::{Item, Taken};
 use ready::{Place, Ready, locked};
@@ -250,9 +252,9 @@ pub(super) fn receive_pooled_now(
     pool: &BufferPool,
     class: SizeClass,
 ) -> Outcome {
-    match attempt::receive_pooled(descriptor.raw(), pool, class) {
-        attempt::Attempt::Done(outcome) => outcome,
-        _ => Outcome::WouldBlock,
+    match attempt::receive_pooled(descriptor.raw(), pool, class, false) {
+        Attempt::Done(outcome) | Attempt::Emptied(outcome) => outcome,
+        Attempt::Wait => Outcome::WouldBlock,
     }
 }
 

@@ -9,6 +9,7 @@
 use super::super::{Event, Outcome, Request, Token};
 use super::attempt::{self, Attempt};
 use super::ready::locked;
+use super::remainder;
 use super::selector::Selector;
 use crate::buf::BufferPool;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -38,8 +39,9 @@ pub(super) const ENDED: u8 = 4;
 impl Socket {
     pub(super) fn new(fd: RawFd, key: usize) -> Self {
         // Ready until the system says otherwise: the first attempt finds out.
-        let side = || Side { is_ready: true, waiting: None };
-        let state = State { is_attached: true, read: side(), write: side() };
+        let side = || Side { is_ready: true, may_have_end: false, waiting: None };
+        let (read, write) = (side(), side());
+        let state = State { is_attached: true, tells_remainder: None, read, write };
         Socket { fd, key, found: AtomicU8::new(0), state: Mutex::new(state) }
     }
 
@@ -61,6 +63,7 @@ impl Socket {
     ) -> [Option<Event>; 2] {
         let mut state = locked(&self.state);
         debug_assert!(state.is_attached, "a request on a socket that was let go");
+        let tells_remainder = state.ask_remainder(self.fd, selector, &request);
         let side = state.side_of(&request);
         assert!(side.waiting.is_none(), "two requests in one direction of a socket");
         if matches!(request, Request::Connect(_)) {
@@ -72,13 +75,10 @@ impl Socket {
             return self.arm(&mut state, selector);
         }
         // SAFETY: the caller's promise for the memory; the descriptor is open until the event.
-        match unsafe { attempt::start(self.fd, &request, pool) } {
-            Attempt::Done(outcome) => {
-                side.is_ready = true;
-                [Some(Event { token, outcome, more: false }), None]
-            }
-            Attempt::Wait => {
-                side.is_ready = false;
+        let attempt = unsafe { attempt::start(self.fd, &request, pool, tells_remainder) };
+        match side.conclude(attempt) {
+            Some(outcome) => [Some(Event { token, outcome, more: false }), None],
+            None => {
                 side.waiting = Some(Waiting { request, token });
                 self.arm(&mut state, selector)
             }
@@ -98,13 +98,15 @@ impl Socket {
         if !state.is_attached {
             return [None, None];
         }
+        let tells_remainder = state.tells_remainder == Some(true);
         let State { read, write, .. } = &mut *state;
+        read.may_have_end |= found & ENDED != 0;
         let mut events = [(read, READABLE), (write, WRITABLE)].map(|(side, bit)| {
             if found & bit == 0 {
                 return None;
             }
             // SAFETY: attached, so the descriptor is open.
-            unsafe { side.resume(self.fd, pool) }
+            unsafe { side.resume(self.fd, pool, tells_remainder) }
         });
         for (event, refused) in events.iter_mut().zip(self.arm(&mut state, selector)) {
             // What armed was waiting: it had no event yet.
@@ -130,6 +132,10 @@ impl Socket {
             "a socket was let go with a request under way"
         );
         state.is_attached = false;
+        if state.tells_remainder == Some(true) {
+            // The descriptor may live on, or have duplicates.
+            remainder::stop_asking(self.fd);
+        }
     }
 
     /// Where there are no edges: asks for what is waited for. A refusal ends what waits.
@@ -154,11 +160,21 @@ impl Socket {
 
 struct State {
     is_attached: bool,
+    /// Receives tell what they leave; `None` before the first.
+    tells_remainder: Option<bool>,
     read: Side,
     write: Side,
 }
 
 impl State {
+    /// Asked with the first receive: a listener would pass the option on to what it accepts.
+    fn ask_remainder(&mut self, fd: RawFd, selector: &Selector, request: &Request) -> bool {
+        if self.tells_remainder.is_none() && attempt::tells_remainder(request) {
+            self.tells_remainder = Some(selector.tells_ends() && remainder::ask(fd));
+        }
+        self.tells_remainder == Some(true)
+    }
+
     fn side_of(&mut self, request: &Request) -> &mut Side {
         if attempt::is_write_side(request) { &mut self.write } else { &mut self.read }
     }
@@ -166,25 +182,52 @@ impl State {
 
 /// One direction of a socket.
 struct Side {
-    /// A hint: an attempt may succeed. Cleared by "would block" and nothing else: after a short
-    /// read the end of the stream may be there already, and its edge with the data's.
+    /// A hint: an attempt may succeed.
+    ///
+    /// Cleared by "would block"; also by a receive that emptied the socket, unless there may be an
+    /// end. What arrives after that is an edge of its own.
     is_ready: bool,
+    /// An edge told of more than bytes: an end, an error, urgent data. Emptying the socket does not
+    /// show that it is over, and its edge was the last; "would block" does.
+    may_have_end: bool,
     waiting: Option<Waiting>,
 }
 
 impl Side {
     /// # Safety
     /// `fd` is open.
-    unsafe fn resume(&mut self, fd: RawFd, pool: &BufferPool) -> Option<Event> {
+    unsafe fn resume(
+        &mut self,
+        fd: RawFd,
+        pool: &BufferPool,
+        tells_remainder: bool,
+    ) -> Option<Event> {
         self.is_ready = true;
         let Waiting { request, token } = self.waiting.take()?;
         // SAFETY: the request is under way (it waited), so its memory is valid by the promise that
         // was given when it was issued; `fd` is open.
-        match unsafe { attempt::go_on(fd, &request, pool) } {
-            Attempt::Done(outcome) => Some(Event { token, outcome, more: false }),
+        let attempt = unsafe { attempt::go_on(fd, &request, pool, tells_remainder) };
+        let Some(outcome) = self.conclude(attempt) else {
+            self.waiting = Some(Waiting { request, token });
+            return None;
+        };
+        Some(Event { token, outcome, more: false })
+    }
+
+    /// Notes what an attempt shows of readiness; `None` when the request waits.
+    fn conclude(&mut self, attempt: Attempt) -> Option<Outcome> {
+        match attempt {
+            Attempt::Done(outcome) => {
+                self.is_ready = true;
+                Some(outcome)
+            }
+            Attempt::Emptied(outcome) => {
+                self.is_ready = self.may_have_end;
+                Some(outcome)
+            }
             Attempt::Wait => {
                 self.is_ready = false;
-                self.waiting = Some(Waiting { request, token });
+                self.may_have_end = false;
                 None
             }
         }

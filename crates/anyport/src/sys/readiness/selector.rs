@@ -50,6 +50,15 @@ impl Selector {
         }
     }
 
+    /// What is found says with `ENDED` when there may be more than bytes to receive.
+    pub(super) fn tells_ends(&self) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Selector::Epoll(_) => true,
+            Selector::Polling { .. } => false,
+        }
+    }
+
     /// # Safety
     /// `fd` is open, and is deleted before it closes.
     pub(super) unsafe fn add(&self, fd: RawFd, key: usize) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! The backend against real sockets on the loopback, in all ways of registering.
 
 mod connection;
+mod ends;
 mod lanes;
 mod transfer;
 
