@@ -5,6 +5,7 @@
 //! lock.
 
 use super::super::{Message, Outcome, Region, Request};
+use super::remainder::Answer;
 use crate::buf::{BufferPool, SizeClass};
 use libc::c_int;
 use socket2::SockRef;
@@ -14,6 +15,8 @@ use std::os::fd::{BorrowedFd, RawFd};
 /// What an attempt came to.
 pub(super) enum Attempt {
     Done(Outcome),
+    /// Done, and the system says that it has taken the last byte.
+    Emptied(Outcome),
     /// Nothing could be done: the socket must become ready first.
     Wait,
 }
@@ -39,16 +42,27 @@ pub(super) fn is_write_side(request: &Request) -> bool {
     }
 }
 
-/// The first attempt at a request.
+/// True for the receives that ask what they leave.
+pub(super) fn tells_remainder(request: &Request) -> bool {
+    matches!(request, Request::Receive(_) | Request::ReceivePooled(_) | Request::ReceiveStream(_))
+}
+
+/// The first attempt at a request. With `tells_remainder` the socket was asked to tell what a
+/// receive leaves.
 ///
 /// # Safety
 /// The memory that the request names is valid and nobody else accesses it; `fd` is open.
-pub(super) unsafe fn start(fd: RawFd, request: &Request, pool: &BufferPool) -> Attempt {
+pub(super) unsafe fn start(
+    fd: RawFd,
+    request: &Request,
+    pool: &BufferPool,
+    tells_remainder: bool,
+) -> Attempt {
     match *request {
         // SAFETY: the caller's promise.
         Request::Connect(message) => unsafe { connect(fd, message) },
         // SAFETY: the caller's promise.
-        _ => unsafe { go_on(fd, request, pool) },
+        _ => unsafe { go_on(fd, request, pool, tells_remainder) },
     }
 }
 
@@ -56,14 +70,19 @@ pub(super) unsafe fn start(fd: RawFd, request: &Request, pool: &BufferPool) -> A
 ///
 /// # Safety
 /// As for `start`.
-pub(super) unsafe fn go_on(fd: RawFd, request: &Request, pool: &BufferPool) -> Attempt {
+pub(super) unsafe fn go_on(
+    fd: RawFd,
+    request: &Request,
+    pool: &BufferPool,
+    tells_remainder: bool,
+) -> Attempt {
     match *request {
         // SAFETY: the caller's promise is passed on, here and below.
-        Request::Receive(region) => unsafe { receive(fd, region) },
+        Request::Receive(region) => unsafe { receive(fd, region, tells_remainder) },
         // SAFETY: see above.
         Request::ReceiveMessage(message) => unsafe { receive_message(fd, message) },
         Request::ReceivePooled(class) | Request::ReceiveStream(class) => {
-            receive_pooled(fd, pool, class)
+            receive_pooled(fd, pool, class, tells_remainder)
         }
         Request::Readable => peek(fd),
         Request::Writable => writable(fd),
@@ -129,8 +148,18 @@ fn failed(error: &io::Error) -> Attempt {
 
 /// # Safety
 /// As for `start`.
-unsafe fn receive(fd: RawFd, region: Region) -> Attempt {
+unsafe fn receive(fd: RawFd, region: Region, tells_remainder: bool) -> Attempt {
     let len = region.len.min(TRANSFER_MAX);
+    if tells_remainder {
+        // SAFETY: the caller's promise.
+        return match unsafe { receive_with_flags(fd, region.ptr, len, true) } {
+            Ok(Received { bytes, is_nothing_left: true, .. }) => {
+                Attempt::Emptied(Outcome::Bytes(bytes))
+            }
+            Ok(Received { bytes, .. }) => Attempt::Done(Outcome::Bytes(bytes)),
+            Err(e) => refused(&e),
+        };
+    }
     // SAFETY: the region is valid for writes and ours, by the caller's promise.
     transfer(uninterrupted(|| unsafe {
         libc::recv(fd, region.ptr.cast(), len, libc::MSG_DONTWAIT)
@@ -165,7 +194,12 @@ unsafe fn send_message(fd: RawFd, message: *mut Message) -> Attempt {
     transfer(uninterrupted(|| unsafe { libc::sendmsg(fd, header, flags) }))
 }
 
-pub(super) fn receive_pooled(fd: RawFd, pool: &BufferPool, class: SizeClass) -> Attempt {
+pub(super) fn receive_pooled(
+    fd: RawFd,
+    pool: &BufferPool,
+    class: SizeClass,
+    tells_remainder: bool,
+) -> Attempt {
     let Some(mut buffer) = pool.take(class) else {
         // Without a buffer, only a socket that has something (or an end) lacks one.
         return match peek(fd) {
@@ -175,23 +209,56 @@ pub(super) fn receive_pooled(fd: RawFd, pool: &BufferPool, class: SizeClass) -> 
     };
     let room = buffer.spare_capacity_mut();
     let (ptr, len) = (room.as_mut_ptr(), room.len());
+    // SAFETY: pointer and length are the buffer's room, which is ours.
+    let received = match unsafe { receive_with_flags(fd, ptr.cast(), len, tells_remainder) } {
+        Ok(received) => received,
+        Err(e) => return refused(&e),
+    };
+    // SAFETY: the buffer was empty, and the kernel has written its first `bytes` bytes.
+    unsafe { buffer.set_len(received.bytes) };
+    let outcome = match received.is_truncated {
+        true => Outcome::PooledTruncated(buffer),
+        false => Outcome::Pooled(buffer),
+    };
+    match received.is_nothing_left {
+        true => Attempt::Emptied(outcome),
+        false => Attempt::Done(outcome),
+    }
+}
+
+/// What a receive says beside its bytes.
+struct Received {
+    bytes: usize,
+    /// The rest of a datagram was cut off.
+    is_truncated: bool,
+    /// See [`Attempt::Emptied`].
+    is_nothing_left: bool,
+}
+
+/// # Safety
+/// `len` bytes at `ptr` are valid for writes and nobody else accesses them; `fd` is open.
+unsafe fn receive_with_flags(
+    fd: RawFd,
+    ptr: *mut u8,
+    len: usize,
+    tells_remainder: bool,
+) -> io::Result<Received> {
     let mut region = libc::iovec { iov_base: ptr.cast(), iov_len: len };
     // SAFETY: all-zero bytes are a valid msghdr.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut region;
     header.msg_iovlen = 1;
-    // SAFETY: the header names one region, the buffer's room, which is ours.
-    match uninterrupted(|| unsafe { libc::recvmsg(fd, &mut header, libc::MSG_DONTWAIT) }) {
-        Ok(bytes) => {
-            // SAFETY: the buffer was empty, and the kernel has written its first `bytes` bytes.
-            unsafe { buffer.set_len(bytes) };
-            Attempt::Done(match header.msg_flags & libc::MSG_TRUNC {
-                0 => Outcome::Pooled(buffer),
-                _ => Outcome::PooledTruncated(buffer),
-            })
-        }
-        Err(e) => refused(&e),
+    let mut answer = Answer::new();
+    if tells_remainder {
+        answer.be_control_of(&mut header);
     }
+    // SAFETY: the header names one region, the caller's, and the answer, which outlives the call.
+    let bytes = uninterrupted(|| unsafe { libc::recvmsg(fd, &mut header, libc::MSG_DONTWAIT) })?;
+    Ok(Received {
+        bytes,
+        is_truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+        is_nothing_left: tells_remainder && answer.is_nothing_left(&header),
+    })
 }
 
 /// Done when there is something to receive, or the end of the stream; takes nothing. An error that

@@ -222,13 +222,13 @@ fn block_signals() {
 
 #[cfg(test)]
 mod tests {
+    use super::super::selector::{Events, Selector};
     use super::*;
-    use polling::Poller;
     use std::fs::File;
     use std::os::fd::AsRawFd;
 
     fn threads() -> FileThreads {
-        FileThreads::new(Arc::new(Ready::new(Poller::new().expect("a poller"), 1)))
+        FileThreads::new(Arc::new(Ready::new(Selector::new().expect("a selector"), 1)))
     }
 
     fn start(threads: &FileThreads, file: &File, memory: &mut [u8], token: Token) {
@@ -244,12 +244,12 @@ mod tests {
     /// Parks until the next event.
     fn next(ready: &Ready) -> Event {
         loop {
-            if let Some(event) = ready.pop() {
+            if let Some(event) = ready.queue.pop_event() {
                 return event;
             }
             let place = ready.enter(0);
             if !ready.has_events() && ready.begin_poll(0) {
-                ready.poller.wait(&mut polling::Events::new(), None).expect("waits");
+                ready.selector.wait(&mut Events::new(), None).expect("waits");
                 ready.end_poll(0);
             }
             ready.leave(0, place);
@@ -276,7 +276,7 @@ mod tests {
         start(&threads, &file, &mut memory, Token::new(1, 1));
         locked(&threads.shared.state).is_running = [false; THREADS_MAX];
         threads.do_without(0, &io::Error::from_raw_os_error(libc::EAGAIN));
-        assert_eq!(threads.shared.ready.pop().expect("done").token, Token::new(1, 1));
+        assert_eq!(threads.shared.ready.queue.pop_event().expect("done").token, Token::new(1, 1));
         assert_eq!(memory, [0; 4]);
     }
 
@@ -292,7 +292,7 @@ mod tests {
             (0..JOBS).map(|_| next(&threads.shared.ready).token.index() as usize).collect();
         indices.sort_unstable();
         assert!(indices.into_iter().eq(0..JOBS));
-        assert!(threads.shared.ready.pop().is_none());
+        assert!(threads.shared.ready.queue.pop_event().is_none());
         assert!(memory.iter().all(|memory| memory == &[0; 64]));
     }
 

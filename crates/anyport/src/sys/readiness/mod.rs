@@ -1,14 +1,20 @@
-//! The readiness backend: try the call, else wait until the socket is ready (epoll, kqueue, event
-//! ports, by the `polling` crate); files on a few threads.
+//! The readiness backend: try the call, else wait until the socket is ready (epoll;
+//! elsewhere kqueue or event ports, by the `polling` crate); files on a few threads.
 //!
-//! One poller serves all lanes. Whichever lane finds nothing to do polls; the others park, and
-//! events are taken from one queue by any lane. Nothing here wakes up by itself: a port without
+//! One poller serves all lanes. Whichever lane finds nothing to do polls; the others park. Events
+//! and ready sockets are taken from one queue by any lane, and a ready socket is read only when it
+//! is taken: just before its packet is handled. Nothing here wakes up by itself: a port without
 //! events sleeps without a time limit. Called by the seam in `sys`.
 
 mod attempt;
+#[cfg(target_os = "linux")]
+mod epoll;
 mod files;
+mod queue;
 mod ready;
 mod registration;
+mod remainder;
+mod selector;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -16,14 +22,14 @@ mod tests;
 use super::{BackendOptions, Descriptor, Event, Outcome, Request, Token, error_from_io};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
+use attempt::Attempt;
 use files::FileThreads;
-use polling::{Events, PollMode, Poller};
+use queue::{Item, Taken};
 use ready::{Place, Ready, locked};
 use registration::Socket;
+use selector::{Events, Selector};
 use std::io;
-use std::num::NonZeroUsize;
-use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::fd::{AsFd, RawFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use table::SocketTable;
@@ -38,33 +44,23 @@ pub(crate) struct Readiness {
     sockets: Mutex<SocketTable>,
     /// What a poll found. Locked only by who has the poller's part.
     poll: Mutex<Poll>,
-    /// Events taken since the last look at the sockets.
-    taken: AtomicUsize,
     pool: BufferPool,
-    uses_edges: bool,
 }
 
 impl Readiness {
     pub(super) fn new(options: BackendOptions) -> Result<Self, Error> {
-        let poller = Poller::new().map_err(|e| error_from_io(&e, "make a poller"))?;
-        let uses_edges = poller.supports_edge();
-        Ok(Self::with_poller(poller, uses_edges, options))
+        let selector = Selector::new().map_err(|e| error_from_io(&e, "make a poller"))?;
+        Ok(Self::with_selector(selector, options))
     }
 
-    fn with_poller(poller: Poller, uses_edges: bool, options: BackendOptions) -> Self {
-        let ready = Arc::new(Ready::new(poller, options.lanes));
+    fn with_selector(selector: Selector, options: BackendOptions) -> Self {
+        let ready = Arc::new(Ready::new(selector, options.lanes));
         Readiness {
             files: FileThreads::new(Arc::clone(&ready)),
             ready,
             sockets: Mutex::default(),
-            poll: Mutex::new(Poll {
-                events: Events::with_capacity(POLLED_MAX),
-                sockets: Vec::new(),
-                found: Vec::new(),
-            }),
-            taken: AtomicUsize::new(0),
+            poll: Mutex::new(Poll { events: Events::new(), sockets: Vec::new() }),
             pool: options.pool,
-            uses_edges,
         }
     }
 
@@ -82,15 +78,11 @@ impl Readiness {
         #[cfg(target_vendor = "apple")]
         descriptor.socket().set_nosigpipe(true).map_err(|e| error_from_io(&e, ACTION))?;
         let socket = locked(&self.sockets)
-            .insert(|key| Socket::new(fd, key, self.uses_edges))
+            .insert(|key| Socket::new(fd, key))
             .ok_or(Error::new(ErrorKind::Limit, ACTION))?;
-        let (interest, mode) = match self.uses_edges {
-            true => (polling::Event::all(socket.key()), PollMode::Edge),
-            false => (polling::Event::none(socket.key()), PollMode::Oneshot),
-        };
         // SAFETY: the descriptor is open, and is detached, which deletes it from the poller,
         // before it closes.
-        if let Err(e) = unsafe { self.ready.poller.add_with_mode(fd, interest, mode) } {
+        if let Err(e) = unsafe { self.ready.selector.add(fd, socket.key()) } {
             locked(&self.sockets).remove(socket.key());
             return Err(error_from_io(&e, ACTION));
         }
@@ -104,7 +96,7 @@ impl Readiness {
         };
         locked(&self.sockets).remove(socket.key());
         socket.detach();
-        if let Err(e) = self.ready.poller.delete(descriptor) {
+        if let Err(e) = self.ready.selector.delete(descriptor.as_fd()) {
             log::error!("cannot take a socket out of the poller: {e}");
         }
     }
@@ -123,7 +115,7 @@ impl Readiness {
             return unsafe { self.files.start(descriptor.raw(), request, token) };
         };
         // SAFETY: the caller's promise is passed on.
-        let events = unsafe { socket.issue(&self.ready.poller, &self.pool, request, token) };
+        let events = unsafe { socket.issue(&self.ready.selector, &self.pool, request, token) };
         for event in events.into_iter().flatten() {
             if lane == self.ready.clerk_lane() {
                 self.ready.push(event);
@@ -145,18 +137,34 @@ impl Readiness {
         }
     }
 
-    pub(super) fn next_event(&self, _lane: usize) -> Option<Event> {
-        let event = self.ready.pop()?;
-        // A few busy sockets whose requests succeed at once could keep the queue filled for ever,
-        // so that nobody waits and nobody polls for the others.
-        if self.taken.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == LOOK_EVERY - 1 {
-            self.look();
+    pub(super) fn next_event(&self, lane: usize) -> Option<Event> {
+        loop {
+            let item = if lane == self.ready.clerk_lane() {
+                self.ready.queue.pop_neglected()?
+            } else {
+                let Taken { item, is_look_due } = self.ready.queue.pop()?;
+                if is_look_due {
+                    self.look();
+                }
+                item
+            };
+            let socket = match item {
+                Item::Event(event) => return Some(event),
+                Item::Socket(socket) => socket,
+            };
+            match socket.resume(&self.ready.selector, &self.pool) {
+                [None, None] => {}
+                [Some(event), None] | [None, Some(event)] => return Some(event),
+                [Some(first), Some(second)] => {
+                    self.ready.push_quietly(second);
+                    return Some(first);
+                }
+            }
         }
-        Some(event)
     }
 
     pub(super) fn backlog(&self, _lane: usize) -> usize {
-        self.ready.event_count()
+        self.ready.queue.len()
     }
 
     /// Nothing is kept back here; but a thread that is never without packets must look at the
@@ -171,11 +179,15 @@ impl Readiness {
 
     pub(super) fn wait(&self, lane: usize, timeout: Option<Duration>) {
         let ready = &*self.ready;
+        if lane == ready.clerk_lane() {
+            let timeout = match ready.has_events() {
+                true => Some(timeout.map_or(NEGLECTED_AFTER, |t| t.min(NEGLECTED_AFTER))),
+                false => timeout,
+            };
+            return ready.park(lane, timeout);
+        }
         if ready.has_events() {
             return;
-        }
-        if lane == ready.clerk_lane() {
-            return ready.park(lane, timeout);
         }
         let place = ready.enter(lane);
         // Looked at again after `enter`: from there on a push wakes this lane.
@@ -205,21 +217,19 @@ impl Readiness {
 
     pub(super) fn watch_orphan(&self, _lane: usize) {}
 
-    /// Asks for ready sockets without waiting, unless a lane polls.
+    /// Asks for ready sockets without waiting, unless a lane polls or some are known.
     fn look(&self) {
-        if self.ready.begin_look() {
+        if !self.ready.queue.has_sockets() && self.ready.begin_look() {
             self.poll(Some(Duration::ZERO), || {});
             self.ready.end_look();
         }
     }
 
-    /// Waits for sockets to become ready and lets their requests go on. The caller has the
-    /// poller's part.
+    /// Waits for sockets to become ready and queues them. The caller has the poller's part.
     fn poll(&self, timeout: Option<Duration>, after_wait: impl FnOnce()) {
         let mut poll = locked(&self.poll);
-        let Poll { events, sockets, found } = &mut *poll;
-        events.clear();
-        let result = self.ready.poller.wait(events, timeout);
+        let Poll { events, sockets } = &mut *poll;
+        let result = self.ready.selector.wait(events, timeout);
         after_wait();
         if let Err(e) = result {
             log::error!("cannot wait for sockets: {e}");
@@ -227,16 +237,12 @@ impl Readiness {
         }
         let table = locked(&self.sockets);
         // A key that names nothing any more belonged to a socket that was detached meanwhile.
-        sockets.extend(events.iter().filter_map(|event| {
-            let socket = table.get(event.key)?;
-            Some((Arc::clone(socket), event.readable, event.writable))
+        sockets.extend(events.iter().filter_map(|(key, found)| {
+            let socket = table.get(key)?;
+            socket.note(found).then(|| Arc::clone(socket))
         }));
         drop(table);
-        for (socket, is_readable, is_writable) in sockets.drain(..) {
-            let is_ready = (is_readable, is_writable);
-            socket.resume(&self.ready.poller, &self.pool, is_ready, found);
-        }
-        self.ready.push_own(found);
+        self.ready.push_own(sockets);
     }
 }
 
@@ -246,23 +252,19 @@ pub(super) fn receive_pooled_now(
     pool: &BufferPool,
     class: SizeClass,
 ) -> Outcome {
-    match attempt::receive_pooled(descriptor.raw(), pool, class) {
-        attempt::Attempt::Done(outcome) => outcome,
-        _ => Outcome::WouldBlock,
+    match attempt::receive_pooled(descriptor.raw(), pool, class, false) {
+        Attempt::Done(outcome) | Attempt::Emptied(outcome) => outcome,
+        Attempt::Wait => Outcome::WouldBlock,
     }
 }
 
-/// Sockets that one poll brings: a bound on the time for which other lanes find nothing.
-const POLLED_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
-
-/// Events taken between two looks at the sockets while the queue never runs dry.
-const LOOK_EVERY: usize = 64;
+/// The clerk, which takes events that no lane takes, looks for them after this time.
+const NEGLECTED_AFTER: Duration = Duration::from_millis(4);
 
 struct Poll {
     events: Events,
-    /// Kept for their room: no allocation in a warm poll.
-    sockets: Vec<(Arc<Socket>, bool, bool)>,
-    found: Vec<Event>,
+    /// Kept for its room: no allocation in a warm poll.
+    sockets: Vec<Arc<Socket>>,
 }
 
 /// One call instead of the two of `fcntl`.

@@ -1,27 +1,26 @@
-//! Events that wait to be taken, and the lanes that sleep meanwhile.
+//! The lanes that sleep while no event waits to be taken.
 //!
 //! Guarantees that an event pushed while a lane of the port sleeps wakes one, that a wake-up given
 //! before a sleep ends that sleep, and that at most one lane at a time polls. Called by
 //! `Readiness` for the lanes and by the file threads for what they finish.
 
 use super::super::Event;
-use polling::Poller;
-use std::collections::VecDeque;
+use super::queue::ReadyQueue;
+use super::registration::Socket;
+use super::selector::Selector;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The queue of events and the sleepers' lists.
+/// The queue of events and ready sockets, and the sleepers' lists.
 pub(super) struct Ready {
-    pub(super) poller: Poller,
-    events: Mutex<VecDeque<Event>>,
-    /// Length of `events`, written under its lock, so that looking takes none.
-    event_count: AtomicUsize,
+    pub(super) selector: Selector,
+    pub(super) queue: ReadyQueue,
     sleepers: Mutex<Sleepers>,
     /// `Sleepers::summary`, changed under its lock and only by read-modify-write.
     ///
-    /// This word is what makes the handshake safe. Who pushes: writes `event_count`, then does an
-    /// RMW here. Who goes to sleep: is added here by an RMW, then reads `event_count`. RMWs of one
+    /// This word is what makes the handshake safe. Who pushes: writes the queue's length, then does an
+    /// RMW here. Who goes to sleep: is added here by an RMW, then reads the length. RMWs of one
     /// word have one order, and the later one sees what was written before the earlier one. If the
     /// pusher's comes later it sees the sleeper and wakes it; if the sleeper's comes later it sees
     /// the event and does not sleep.
@@ -40,11 +39,10 @@ pub(super) enum Place {
 
 impl Ready {
     /// For `lanes` lanes of the port and, beside them, the clerk's.
-    pub(super) fn new(poller: Poller, lanes: usize) -> Self {
+    pub(super) fn new(selector: Selector, lanes: usize) -> Self {
         Ready {
-            poller,
-            events: Mutex::default(),
-            event_count: AtomicUsize::new(0),
+            selector,
+            queue: ReadyQueue::default(),
             sleepers: Mutex::default(),
             summary: AtomicUsize::new(0),
             lanes: (0..=lanes).map(|_| Lane::default()).collect(),
@@ -58,10 +56,7 @@ impl Ready {
 
     /// Adds an event and wakes a lane for it if one sleeps.
     pub(super) fn push(&self, event: Event) {
-        let mut events = locked(&self.events);
-        events.push_back(event);
-        self.event_count.store(events.len(), Ordering::Relaxed);
-        drop(events);
+        self.queue.push(event);
         if self.summary.fetch_add(0, Ordering::AcqRel) >= ONE_SLEEPER {
             self.wake_newest();
         }
@@ -69,38 +64,18 @@ impl Ready {
 
     /// Adds an event and wakes nobody.
     pub(super) fn push_quietly(&self, event: Event) {
-        let mut events = locked(&self.events);
-        events.push_back(event);
-        self.event_count.store(events.len(), Ordering::Relaxed);
+        self.queue.push(event);
     }
 
-    /// Adds events that the calling lane is about to take itself: nobody is woken.
-    pub(super) fn push_own(&self, found: &mut Vec<Event>) {
-        if found.is_empty() {
-            return;
+    /// Adds sockets that the calling lane is about to take itself: nobody is woken.
+    pub(super) fn push_own(&self, sockets: &mut Vec<Arc<Socket>>) {
+        if !sockets.is_empty() {
+            self.queue.push_sockets(sockets);
         }
-        let mut events = locked(&self.events);
-        events.extend(found.drain(..));
-        self.event_count.store(events.len(), Ordering::Relaxed);
-    }
-
-    /// Takes the oldest event.
-    pub(super) fn pop(&self) -> Option<Event> {
-        if !self.has_events() {
-            return None;
-        }
-        let mut events = locked(&self.events);
-        let event = events.pop_front();
-        self.event_count.store(events.len(), Ordering::Relaxed);
-        event
     }
 
     pub(super) fn has_events(&self) -> bool {
-        self.event_count() != 0
-    }
-
-    pub(super) fn event_count(&self) -> usize {
-        self.event_count.load(Ordering::Relaxed)
+        self.queue.len() != 0
     }
 
     /// Lists the lane as a sleeper. It must then look for events once more, and `leave` after.
@@ -172,7 +147,7 @@ impl Ready {
             Sleep::Parked => this.unparked.notify_one(),
             Sleep::Polling => {
                 drop(state);
-                if let Err(e) = self.poller.notify() {
+                if let Err(e) = self.selector.notify() {
                     log::error!("cannot wake the thread that polls: {e}");
                 }
             }
@@ -289,21 +264,11 @@ mod tests {
     use std::sync::Arc;
 
     fn ready(lanes: usize) -> Ready {
-        Ready::new(Poller::new().expect("a poller"), lanes)
+        Ready::new(Selector::new().expect("a selector"), lanes)
     }
 
     fn event(index: u32) -> Event {
         Event { token: Token::new(index, 1), outcome: Outcome::Interrupted, more: false }
-    }
-
-    #[test]
-    fn events_come_out_in_the_order_in_which_they_went_in() {
-        let ready = ready(1);
-        ready.push(event(1));
-        ready.push_own(&mut vec![event(2), event(3)]);
-        let order: Vec<u32> = std::iter::from_fn(|| ready.pop()).map(|e| e.token.index()).collect();
-        assert_eq!(order, [1, 2, 3]);
-        assert!(!ready.has_events());
     }
 
     #[test]
@@ -363,7 +328,7 @@ mod tests {
             move || {
                 let mut taken = 0;
                 while taken < EVENTS {
-                    while ready.pop().is_some() {
+                    while ready.queue.pop_event().is_some() {
                         taken += 1;
                     }
                     if taken == EVENTS {

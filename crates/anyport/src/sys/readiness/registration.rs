@@ -1,16 +1,19 @@
 //! One socket as the readiness backend sees it: what is believed about its readiness, and the
 //! requests that wait for it.
 //!
-//! Every system call of a request is made under the socket's lock, so an edge that arrives
+//! An edge is noted on the socket, and the socket queued for whichever lane comes next; a further
+//! edge until then is noted only. Every system call of a request is made under the socket's lock, so an edge that arrives
 //! between "would block" and the note of it is not lost: its delivery waits for the lock and finds
 //! the request. Called by `Readiness`.
 
 use super::super::{Event, Outcome, Request, Token};
 use super::attempt::{self, Attempt};
 use super::ready::locked;
+use super::remainder;
+use super::selector::Selector;
 use crate::buf::BufferPool;
-use polling::{PollMode, Poller};
 use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What a descriptor keeps of the readiness backend.
@@ -22,17 +25,24 @@ pub(crate) struct Registration {
 pub(super) struct Socket {
     fd: RawFd,
     key: usize,
-    /// Registered once for edges; otherwise armed for each wait.
-    uses_edges: bool,
+    /// `READABLE` and `WRITABLE`, as the poller found; not zero while the socket is queued.
+    found: AtomicU8,
     state: Mutex<State>,
 }
 
+/// Bits of what the poller finds.
+pub(super) const READABLE: u8 = 1;
+pub(super) const WRITABLE: u8 = 2;
+/// With `READABLE`: there may be an end, an error or urgent data behind the bytes.
+pub(super) const ENDED: u8 = 4;
+
 impl Socket {
-    pub(super) fn new(fd: RawFd, key: usize, uses_edges: bool) -> Self {
+    pub(super) fn new(fd: RawFd, key: usize) -> Self {
         // Ready until the system says otherwise: the first attempt finds out.
-        let side = || Side { is_ready: true, waiting: None };
-        let state = State { is_attached: true, read: side(), write: side() };
-        Socket { fd, key, uses_edges, state: Mutex::new(state) }
+        let side = || Side { is_ready: true, may_have_end: false, waiting: None };
+        let (read, write) = (side(), side());
+        let state = State { is_attached: true, tells_remainder: None, read, write };
+        Socket { fd, key, found: AtomicU8::new(0), state: Mutex::new(state) }
     }
 
     pub(super) fn key(&self) -> usize {
@@ -46,13 +56,14 @@ impl Socket {
     /// As for `Backend::issue`.
     pub(super) unsafe fn issue(
         &self,
-        poller: &Poller,
+        selector: &Selector,
         pool: &BufferPool,
         request: Request,
         token: Token,
     ) -> [Option<Event>; 2] {
         let mut state = locked(&self.state);
         debug_assert!(state.is_attached, "a request on a socket that was let go");
+        let tells_remainder = state.ask_remainder(self.fd, selector, &request);
         let side = state.side_of(&request);
         assert!(side.waiting.is_none(), "two requests in one direction of a socket");
         if matches!(request, Request::Connect(_)) {
@@ -61,43 +72,47 @@ impl Socket {
             side.is_ready = false;
         } else if !side.is_ready {
             side.waiting = Some(Waiting { request, token });
-            return self.arm(&mut state, poller);
+            return self.arm(&mut state, selector);
         }
         // SAFETY: the caller's promise for the memory; the descriptor is open until the event.
-        match unsafe { attempt::start(self.fd, &request, pool) } {
-            Attempt::Done(outcome) => {
-                side.is_ready = true;
-                [Some(Event { token, outcome, more: false }), None]
-            }
-            Attempt::Wait => {
-                side.is_ready = false;
+        let attempt = unsafe { attempt::start(self.fd, &request, pool, tells_remainder) };
+        match side.conclude(attempt) {
+            Some(outcome) => [Some(Event { token, outcome, more: false }), None],
+            None => {
                 side.waiting = Some(Waiting { request, token });
-                self.arm(&mut state, poller)
+                self.arm(&mut state, selector)
             }
         }
     }
 
-    /// The poller found the socket ready: lets the requests that wait go on.
-    pub(super) fn resume(
-        &self,
-        poller: &Poller,
-        pool: &BufferPool,
-        (is_readable, is_writable): (bool, bool),
-        found: &mut Vec<Event>,
-    ) {
+    /// Notes what the poller found; true when the socket is to be queued for it.
+    pub(super) fn note(&self, found: u8) -> bool {
+        found != 0 && self.found.fetch_or(found, Ordering::AcqRel) == 0
+    }
+
+    /// Taken from the queue: lets the requests go on that waited for what the poller found.
+    pub(super) fn resume(&self, selector: &Selector, pool: &BufferPool) -> [Option<Event>; 2] {
         let mut state = locked(&self.state);
+        // Before the attempts: an edge that comes after them queues the socket again.
+        let found = self.found.swap(0, Ordering::AcqRel);
         if !state.is_attached {
-            return;
+            return [None, None];
         }
-        if is_readable {
+        let tells_remainder = state.tells_remainder == Some(true);
+        let State { read, write, .. } = &mut *state;
+        read.may_have_end |= found & ENDED != 0;
+        let mut events = [(read, READABLE), (write, WRITABLE)].map(|(side, bit)| {
+            if found & bit == 0 {
+                return None;
+            }
             // SAFETY: attached, so the descriptor is open.
-            unsafe { state.read.resume(self.fd, pool, found) };
+            unsafe { side.resume(self.fd, pool, tells_remainder) }
+        });
+        for (event, refused) in events.iter_mut().zip(self.arm(&mut state, selector)) {
+            // What armed was waiting: it had no event yet.
+            *event = event.take().or(refused);
         }
-        if is_writable {
-            // SAFETY: as above.
-            unsafe { state.write.resume(self.fd, pool, found) };
-        }
-        found.extend(self.arm(&mut state, poller).into_iter().flatten());
+        events
     }
 
     /// Takes the request out if it still waits.
@@ -117,21 +132,22 @@ impl Socket {
             "a socket was let go with a request under way"
         );
         state.is_attached = false;
+        if state.tells_remainder == Some(true) {
+            // The descriptor may live on, or have duplicates.
+            remainder::stop_asking(self.fd);
+        }
     }
 
     /// Where there are no edges: asks for what is waited for. A refusal ends what waits.
-    fn arm(&self, state: &mut State, poller: &Poller) -> [Option<Event>; 2] {
-        let interest = polling::Event::new(
-            self.key,
-            state.read.waiting.is_some(),
-            state.write.waiting.is_some(),
-        );
-        if self.uses_edges || !(interest.readable || interest.writable) {
+    fn arm(&self, state: &mut State, selector: &Selector) -> [Option<Event>; 2] {
+        let wanted = |side: &Side, bit| if side.waiting.is_some() { bit } else { 0 };
+        let wanted = wanted(&state.read, READABLE) | wanted(&state.write, WRITABLE);
+        if selector.uses_edges() || wanted == 0 {
             return [None, None];
         }
         // SAFETY: attached, so the descriptor is open.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
-        let Err(error) = poller.modify_with_mode(fd, interest, PollMode::Oneshot) else {
+        let Err(error) = selector.arm(fd, self.key, wanted) else {
             return [None, None];
         };
         [&mut state.read, &mut state.write].map(|side| {
@@ -144,11 +160,21 @@ impl Socket {
 
 struct State {
     is_attached: bool,
+    /// Receives tell what they leave; `None` before the first.
+    tells_remainder: Option<bool>,
     read: Side,
     write: Side,
 }
 
 impl State {
+    /// Asked with the first receive: a listener would pass the option on to what it accepts.
+    fn ask_remainder(&mut self, fd: RawFd, selector: &Selector, request: &Request) -> bool {
+        if self.tells_remainder.is_none() && attempt::tells_remainder(request) {
+            self.tells_remainder = Some(selector.tells_ends() && remainder::ask(fd));
+        }
+        self.tells_remainder == Some(true)
+    }
+
     fn side_of(&mut self, request: &Request) -> &mut Side {
         if attempt::is_write_side(request) { &mut self.write } else { &mut self.read }
     }
@@ -156,28 +182,54 @@ impl State {
 
 /// One direction of a socket.
 struct Side {
-    /// A hint: an attempt may succeed. Cleared by "would block" and nothing else: after a short
-    /// read the end of the stream may be there already, and its edge with the data's.
+    /// A hint: an attempt may succeed.
+    ///
+    /// Cleared by "would block"; also by a receive that emptied the socket, unless there may be an
+    /// end. What arrives after that is an edge of its own.
     is_ready: bool,
+    /// An edge told of more than bytes: an end, an error, urgent data. Emptying the socket does not
+    /// show that it is over, and its edge was the last; "would block" does.
+    may_have_end: bool,
     waiting: Option<Waiting>,
 }
 
 impl Side {
     /// # Safety
     /// `fd` is open.
-    unsafe fn resume(&mut self, fd: RawFd, pool: &BufferPool, found: &mut Vec<Event>) {
+    unsafe fn resume(
+        &mut self,
+        fd: RawFd,
+        pool: &BufferPool,
+        tells_remainder: bool,
+    ) -> Option<Event> {
         self.is_ready = true;
-        let Some(Waiting { request, token }) = &self.waiting else {
-            return;
-        };
-        // SAFETY: the request is under way (it waits), so its memory is valid by the promise that
+        let Waiting { request, token } = self.waiting.take()?;
+        // SAFETY: the request is under way (it waited), so its memory is valid by the promise that
         // was given when it was issued; `fd` is open.
-        match unsafe { attempt::go_on(fd, request, pool) } {
+        let attempt = unsafe { attempt::go_on(fd, &request, pool, tells_remainder) };
+        let Some(outcome) = self.conclude(attempt) else {
+            self.waiting = Some(Waiting { request, token });
+            return None;
+        };
+        Some(Event { token, outcome, more: false })
+    }
+
+    /// Notes what an attempt shows of readiness; `None` when the request waits.
+    fn conclude(&mut self, attempt: Attempt) -> Option<Outcome> {
+        match attempt {
             Attempt::Done(outcome) => {
-                found.push(Event { token: *token, outcome, more: false });
-                self.waiting = None;
+                self.is_ready = true;
+                Some(outcome)
             }
-            Attempt::Wait => self.is_ready = false,
+            Attempt::Emptied(outcome) => {
+                self.is_ready = self.may_have_end;
+                Some(outcome)
+            }
+            Attempt::Wait => {
+                self.is_ready = false;
+                self.may_have_end = false;
+                None
+            }
         }
     }
 }

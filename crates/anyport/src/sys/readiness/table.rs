@@ -18,7 +18,7 @@ impl SocketTable {
     pub(super) fn insert(&mut self, make: impl FnOnce(usize) -> Socket) -> Option<Arc<Socket>> {
         let index = match self.free.pop() {
             Some(index) => index,
-            // The last index is never used: with it a key could be the one that polling keeps.
+            // The last index is never used: with it a key could be the one that a selector keeps.
             None if self.entries.len() == INDEX_MASK => return None,
             None => {
                 self.entries.push(Entry::default());
@@ -66,9 +66,9 @@ mod tests {
     #[test]
     fn a_key_of_a_removed_socket_does_not_name_its_successor() {
         let mut table = SocketTable::default();
-        let first = table.insert(|key| Socket::new(3, key, true)).expect("room").key();
+        let first = table.insert(|key| Socket::new(3, key)).expect("room").key();
         table.remove(first);
-        let second = table.insert(|key| Socket::new(3, key, true)).expect("room").key();
+        let second = table.insert(|key| Socket::new(3, key)).expect("room").key();
         assert_ne!(first, second);
         assert!(table.get(first).is_none());
         assert!(table.get(second).is_some());

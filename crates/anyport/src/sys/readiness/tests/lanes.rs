@@ -1,10 +1,11 @@
 //! Waiting, waking, and who polls.
 
 use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn a_wake_ends_the_current_and_else_the_next_wait_of_its_lane() {
-    let backend = Arc::new(backend(true));
+    let backend = Arc::new(backend());
     for lane in [0, 1, backend.clerk_lane()] {
         backend.wake(lane);
         backend.wait(lane, None);
@@ -23,7 +24,7 @@ fn a_wake_ends_the_current_and_else_the_next_wait_of_its_lane() {
 
 #[test]
 fn an_event_made_by_one_thread_wakes_the_lane_that_sleeps() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let (near, _far) = pair();
         let near = attached(&backend, near);
         std::thread::scope(|scope| {
@@ -41,7 +42,7 @@ fn an_event_made_by_one_thread_wakes_the_lane_that_sleeps() {
 fn lanes_share_the_events_of_many_sockets_and_none_is_lost() {
     const SOCKETS: u32 = 16;
     const ROUNDS: usize = 500;
-    both_ways(|backend| {
+    all_ways(|backend| {
         let pairs: Vec<_> = (0..SOCKETS)
             .map(|_| {
                 let (near, far) = pair();
@@ -94,7 +95,7 @@ fn lanes_share_the_events_of_many_sockets_and_none_is_lost() {
 
 #[test]
 fn a_queue_that_never_runs_dry_does_not_hide_the_other_sockets() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let ((near, mut far), (busy, _peer)) = (pair(), pair());
         let (near, busy) = (attached(&backend, near), attached(&backend, busy));
         issue(&backend, &near, Request::Readable, TOKEN);

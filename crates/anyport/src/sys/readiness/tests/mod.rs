@@ -1,6 +1,7 @@
-//! The backend against real sockets on the loopback, in both ways of registering.
+//! The backend against real sockets on the loopback, in all ways of registering.
 
 mod connection;
+mod ends;
 mod lanes;
 mod transfer;
 
@@ -18,20 +19,25 @@ fn options(pool: BufferPool) -> BackendOptions {
     BackendOptions { lanes: LANES, submission_entries: 0, completion_entries: 0, pool }
 }
 
-fn with_pool(uses_edges: bool, pool: BufferPool) -> Readiness {
-    Readiness::with_poller(Poller::new().expect("a poller"), uses_edges, options(pool))
+fn with_pool(pool: BufferPool) -> Readiness {
+    Readiness::new(options(pool)).expect("a backend")
 }
 
-fn backend(uses_edges: bool) -> Readiness {
-    with_pool(uses_edges, BufferPool::new(PoolOptions::default()))
+fn backend() -> Readiness {
+    with_pool(BufferPool::new(PoolOptions::default()))
 }
 
-/// Runs the test with edges where the system has them, and without.
-fn both_ways(test: impl Fn(Readiness)) {
-    if Poller::new().expect("a poller").supports_edge() {
-        test(backend(true));
+/// Runs the test with every way of registering that works here.
+fn all_ways(test: impl Fn(Readiness)) {
+    test(backend());
+    for uses_edges in [true, false] {
+        let poller = polling::Poller::new().expect("a poller");
+        if !uses_edges || poller.supports_edge() {
+            let selector = Selector::Polling { poller, uses_edges };
+            let pool = BufferPool::new(PoolOptions::default());
+            test(Readiness::with_selector(selector, options(pool)));
+        }
     }
-    test(backend(false));
 }
 
 fn attached(backend: &Readiness, socket: impl Into<RawSocket>) -> Descriptor {
@@ -82,6 +88,13 @@ fn bytes(event: Event) -> usize {
         Outcome::Bytes(bytes) => bytes,
         other => panic!("not bytes: {other:?}"),
     }
+}
+
+/// Asks the poller without waiting: no request has become an event.
+fn assert_no_event(backend: &Readiness) {
+    look(backend);
+    let event = backend.next_event(0);
+    assert!(event.is_none(), "{event:?}");
 }
 
 /// Takes what the poller has now, without waiting.

@@ -4,13 +4,12 @@ use super::*;
 
 #[test]
 fn a_receive_waits_for_data_and_the_end_of_the_stream_follows_it() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let (near, mut far) = pair();
         let near = attached(&backend, near);
         let mut memory = [0u8; 16];
         issue(&backend, &near, Request::Receive(region(&mut memory)), TOKEN);
-        look(&backend);
-        assert!((backend.backlog(0) == 0));
+        assert_no_event(&backend);
         far.write_all(b"hello").expect("writes");
         drop(far);
         let event = next(&backend);
@@ -26,7 +25,7 @@ fn a_receive_waits_for_data_and_the_end_of_the_stream_follows_it() {
 
 #[test]
 fn a_pooled_receive_has_the_bytes_and_an_empty_buffer_at_the_end() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let (near, mut far) = pair();
         let near = attached(&backend, near);
         for class in [SizeClass::Small4K, SizeClass::Large64K] {
@@ -47,14 +46,13 @@ fn a_pooled_receive_has_the_bytes_and_an_empty_buffer_at_the_end() {
 fn an_empty_pool_ends_a_receive_only_when_there_is_something_to_receive() {
     let class = SizeClass::Small4K;
     let pool = BufferPool::new(PoolOptions::default().bytes_max(class.bytes()));
-    let backend = with_pool(true, pool.clone());
+    let backend = with_pool(pool.clone());
     let held = pool.take(class).expect("the only one");
     assert!(!backend.replenish(0, class));
     let (near, mut far) = pair();
     let near = attached(&backend, near);
     issue(&backend, &near, Request::ReceivePooled(class), TOKEN);
-    look(&backend);
-    assert!((backend.backlog(0) == 0), "nothing has arrived");
+    assert_no_event(&backend);
     far.write_all(b"hello").expect("writes");
     assert!(matches!(next(&backend).outcome, Outcome::NoBuffers));
     drop(held);
@@ -67,12 +65,11 @@ fn an_empty_pool_ends_a_receive_only_when_there_is_something_to_receive() {
 
 #[test]
 fn readable_takes_nothing() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let (near, mut far) = pair();
         let near = attached(&backend, near);
         issue(&backend, &near, Request::Readable, TOKEN);
-        look(&backend);
-        assert!((backend.backlog(0) == 0));
+        assert_no_event(&backend);
         far.write_all(b"x").expect("writes");
         assert_eq!(bytes(next(&backend)), 0);
         let mut memory = [0u8; 4];
@@ -84,7 +81,7 @@ fn readable_takes_nothing() {
 
 #[test]
 fn a_reset_is_an_error_and_not_an_end() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let (near, far) = pair();
         let near = attached(&backend, near);
         issue(&backend, &near, Request::Readable, TOKEN);
@@ -98,7 +95,7 @@ fn a_reset_is_an_error_and_not_an_end() {
 
 #[test]
 fn sends_and_writable_wait_for_room_while_a_receive_waits_too() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let (near, mut far) = pair();
         let near = attached(&backend, near);
         let (mut memory, mut incoming) = (vec![5u8; 1 << 16], [0u8; 1]);
@@ -136,7 +133,7 @@ fn sends_and_writable_wait_for_room_while_a_receive_waits_too() {
 
 #[test]
 fn a_datagram_comes_with_its_sender_and_says_when_it_did_not_fit() {
-    both_ways(|backend| {
+    all_ways(|backend| {
         let near = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
         let far = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
         let (here, there) = (near.local_addr().unwrap(), far.local_addr().unwrap());
@@ -162,7 +159,7 @@ fn a_datagram_comes_with_its_sender_and_says_when_it_did_not_fit() {
 
 #[test]
 fn a_file_is_read_and_written_at_offsets_scattered_and_gathered() {
-    let backend = backend(true);
+    let backend = backend();
     let path = std::env::temp_dir().join(format!("anyport-readiness-{}", std::process::id()));
     let file = std::fs::OpenOptions::new()
         .read(true)
