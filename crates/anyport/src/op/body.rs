@@ -53,6 +53,7 @@ pub(crate) struct Body {
     pub(super) stream: StreamState,
     /// What has arrived for a stream whose last packet is still in the hands of a thread. Kept
     /// when the operation is over, for the next one in this slot.
+    #[allow(clippy::box_collection, reason = "8 bytes instead of 32 in every slot")]
     pub(super) waiting: Option<Box<VecDeque<Outcome>>>,
     /// Kept likewise.
     pub(super) message: Option<Box<Message>>,

@@ -173,7 +173,7 @@ impl Core {
             self.table.prefetch(token.index());
             upcoming(token.index());
         };
-        while let Some(event) = self.backend.next_event(lane, lane == serving, reaped, &upcoming) {
+        while let Some(event) = self.backend.next_event(lane, lane == serving, reaped, upcoming) {
             if let Some(completion) = self.on_event(serving, event) {
                 return Some(completion);
             }
