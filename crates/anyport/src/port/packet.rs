@@ -27,7 +27,8 @@ pub struct Packet<T> {
     pub buffers: Buffers,
     /// The operation is a stream that goes on: further packets follow.
     pub more: bool,
-    /// The peer of an accepted connection, or the sender of a datagram.
+    /// The peer of an accepted connection, or the sender of a datagram. `None` for a connection
+    /// whose peer was gone before it was accepted: the system then knows no address.
     pub peer: Option<SocketAddr>,
     /// The accepted connection.
     pub accepted: Option<Socket>,

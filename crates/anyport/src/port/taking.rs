@@ -8,7 +8,7 @@ use super::member::{Activity, Member, Membership};
 use super::packet::Packet;
 use super::port::{PortInner, Posted};
 use crate::net::Socket;
-use crate::op::{Completion, OperationKind};
+use crate::op::{Completion, Core, OperationKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -239,11 +239,8 @@ impl<T: Send + 'static> PortInner<T> {
             membership.held.push(c.operation.0);
         }
         let context = if c.more {
-            let context = self.contexts.copy(c.index);
-            if !c.is_held {
-                self.core.claimed(c.index);
-            }
-            context
+            let _claim = (!c.is_held).then(|| Claim { core: &self.core, index: c.index });
+            self.contexts.copy(c.index)
         } else {
             // Another thread has taken an earlier packet of this stream and is at the line above.
             while c.kind == OperationKind::AcceptStream && self.core.has_unclaimed(c.index) {
@@ -275,5 +272,18 @@ impl<T: Send + 'static> PortInner<T> {
         for token in membership.held.drain(..) {
             self.core.release_stream(serving, token);
         }
+    }
+}
+
+/// Says that the context of an accept stream's packet was copied, also when the copying panicked:
+/// the stream's last packet waits for it.
+struct Claim<'a> {
+    core: &'a Core,
+    index: u32,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.core.claimed(self.index);
     }
 }

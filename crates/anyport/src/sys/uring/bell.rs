@@ -11,6 +11,9 @@ use io_uring::IoUring;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, PoisonError};
 
+/// How often a kernel without memory is asked again.
+const TRIES_MAX: u32 = 64;
+
 /// The port's bell.
 pub(super) struct Bell {
     ring: Mutex<IoUring>,
@@ -24,21 +27,29 @@ impl Bell {
         }
     }
 
-    /// Puts a wake-up into the ring of this descriptor.
-    pub(super) fn strike(&self, ring: RawFd) {
+    /// Puts a wake-up into the ring of this descriptor; false when the kernel has no memory for it
+    /// now.
+    pub(super) fn strike(&self, ring: RawFd) -> bool {
         let mut bell = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the entry names no memory, and the target's descriptor is open: lanes and bell
         // belong to the same backend.
         let is_queued = unsafe { bell.submission().push(&translate::wake_entry(ring)).is_ok() };
-        debug_assert!(is_queued, "each strike is submitted at once");
-        // Interrupted before it was taken: again. Other failures are of a full target, which has
-        // events then, so that nobody sleeps on it.
-        while let Err(e) = bell.submit() {
-            if e.raw_os_error() != Some(libc::EINTR) {
-                break;
+        let mut tries = 0;
+        let is_submitted = loop {
+            match bell.submit() {
+                Ok(_) => break true,
+                // Interrupted before it was taken.
+                Err(e) if e.raw_os_error() == Some(libc::EINTR) => {}
+                Err(_) if tries == TRIES_MAX => break false,
+                Err(_) => {
+                    tries += 1;
+                    std::thread::yield_now();
+                }
             }
-        }
-        // Success leaves no completion; what failed must not fill the queue.
+        };
+        // Success leaves no completion; what failed must not fill the queue. It fails for a full
+        // target, which has events then, so that nobody sleeps on it.
         bell.completion().for_each(drop);
+        is_queued && is_submitted
     }
 }

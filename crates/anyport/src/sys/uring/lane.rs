@@ -256,8 +256,9 @@ impl Lane {
     pub(super) fn wake(&self, bell: &Bell) {
         if let Some(doorbell) = &self.doorbell {
             doorbell.ring();
-        } else if !self.is_notified.swap(true, Ordering::SeqCst) {
-            bell.strike(self.raw_fd());
+        } else if !self.is_notified.swap(true, Ordering::SeqCst) && !bell.strike(self.raw_fd()) {
+            // The next wake-up shall try again. The clerk's watch makes one while work is left.
+            self.is_notified.store(false, Ordering::SeqCst);
         }
     }
 

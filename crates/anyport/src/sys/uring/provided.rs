@@ -21,22 +21,27 @@ const PROVIDED_MAX: u16 = 4096;
 /// The groups of one ring.
 pub(super) struct Groups {
     by_class: [Option<Group>; 3],
+    /// Classes whose group the kernel refused.
+    is_refused: [bool; 3],
     bytes_max: usize,
 }
 
 impl Groups {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Groups { by_class: [None, None, None], bytes_max }
+        Groups { by_class: [None, None, None], is_refused: [false; 3], bytes_max }
     }
 
     /// Registers the group of `class` if it is not there; false when the share of the pool is below
     /// one buffer: what the kernel keeps for one lane's idle connections, no other lane can have.
     ///
-    /// When the kernel refuses, receives that name the group fail with its code, which is then the
-    /// operation's error.
+    /// False as well when the kernel refuses the group: receives then do without.
     pub(super) fn prepare(&mut self, ring: &IoUring, class: SizeClass, pool: &BufferPool) -> bool {
         let limit = (self.bytes_max / class.bytes()).min(usize::from(PROVIDED_MAX));
         let slot = &mut self.by_class[usize::from(group_id(class))];
+        let is_refused = &mut self.is_refused[usize::from(group_id(class))];
+        if *is_refused {
+            return false;
+        }
         if slot.is_some() || limit == 0 {
             return limit > 0;
         }
@@ -48,8 +53,9 @@ impl Groups {
             ring.submitter().register_buf_ring_with_flags(address, PROVIDED_MAX, group_id(class), 0)
         };
         if let Err(e) = result {
-            log::error!("registering a buffer group failed: {e}");
-            return true;
+            log::error!("registering a buffer group failed, receives wait for readiness: {e}");
+            *is_refused = true;
+            return false;
         }
         group.top_up(pool);
         *slot = Some(group);
