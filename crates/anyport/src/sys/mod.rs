@@ -25,7 +25,7 @@ pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
 pub(crate) use unix::clock::{ThreadClock, ThreadWatch};
 pub(crate) use unix::code::{error_from_code, error_from_io, is_connect_in_progress};
-pub(crate) use unix::descriptor::Descriptor;
+pub(crate) use unix::descriptor::{Descriptor, OwnedSocket, open_file};
 pub(crate) use unix::message::Message;
 
 /// Names one request: the operation's index, its generation, and nothing else.
