@@ -23,6 +23,7 @@ mod receiving;
 mod resets;
 mod sending;
 mod starts;
+mod system;
 mod threads;
 mod transmitting;
 mod world;
@@ -46,6 +47,15 @@ macro_rules! statements {
                 #[test]
                 fn $name() {
                     crate::world::run(anyport::BackendKind::Readiness, crate::$file::$name);
+                }
+            )*)*
+        }
+
+        mod windows {
+            $($(
+                #[test]
+                fn $name() {
+                    crate::world::run(anyport::BackendKind::Windows, crate::$file::$name);
                 }
             )*)*
         }

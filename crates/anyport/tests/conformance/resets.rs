@@ -6,6 +6,7 @@ use crate::peers::{
     wait_for_hang_up,
 };
 use crate::starts::{RECEIVES, error_of, failure_of, room};
+use crate::system::RESET;
 use crate::world::{
     assert_nothing_is_left, associated, bytes_of, connection, get, get_all, port, streams,
 };
@@ -29,6 +30,10 @@ fn assert_later_calls_fail(what: &str, port: &CompletionPort<usize>, handle: &So
     assert_nothing_is_left(port);
 }
 
+fn is_of_reset(code: Option<i32>) -> bool {
+    code.is_some_and(|code| RESET.contains(&code))
+}
+
 pub fn s19_a_reset_ends_a_pending_receive_as_a_reset(kind: BackendKind) {
     let port = port(kind);
     let (handle, peer) = connection(&port, 19);
@@ -38,7 +43,7 @@ pub fn s19_a_reset_ends_a_pending_receive_as_a_reset(kind: BackendKind) {
     let packet = get(&port);
     let error = error_of("receive", &packet);
     assert_is_reset("receive", error);
-    assert_eq!(error.code(), Some(libc::ECONNRESET), "the system's own number");
+    assert!(is_of_reset(error.code()), "the system's own number");
     assert_eq!((packet.key, packet.context, packet.buffers.total_len()), (19, 1, 0));
     assert_later_calls_fail("receive", &port, &handle);
 }
@@ -63,7 +68,7 @@ pub fn s19_a_reset_ends_every_kind_of_receive_as_a_reset(kind: BackendKind) {
             };
             let error = failure_of(&port, name, started);
             assert_is_reset(name, error);
-            assert_eq!(error.code(), Some(libc::ECONNRESET), "{name}: the system's own number");
+            assert!(is_of_reset(error.code()), "{name}: the system's own number");
             assert_later_calls_fail(name, &port, &handle);
         }
     }
@@ -122,7 +127,7 @@ pub fn s19_a_reset_is_no_clean_end_after_the_error_was_asked_for(kind: BackendKi
         reset(peer);
         wait_for_hang_up(&duplicate);
         let error = duplicate.take_error().expect("asked").expect("an error");
-        assert_eq!(error.raw_os_error(), Some(libc::ECONNRESET));
+        assert!(is_of_reset(error.raw_os_error()));
         assert_is_reset(name, failure_of(&port, name, (receive.start)(&handle, 1)));
         assert_later_calls_fail(name, &port, &handle);
     }
