@@ -78,7 +78,8 @@ pub fn s32_a_refused_connect_says_so(kind: BackendKind) {
     let operation = handle.connect(address, 1).expect("started");
     let packet = get(&port);
     let error = error_of("connect", &packet);
-    assert_eq!((error.kind(), error.code()), (ErrorKind::Refused, Some(REFUSED)));
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.code().is_some_and(|code| REFUSED.contains(&code)), "{error}");
     assert_eq!((packet.operation, packet.key, packet.context), (Some(operation), 32, 1));
     assert_nothing_is_left(&port);
 }

@@ -7,6 +7,7 @@ use anyport::buf::Buffer;
 use anyport::fs::{FileHandle, OpenOptions};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
 use std::path::Path;
+#[cfg(unix)]
 use std::process::Command;
 
 fn file_to_read(port: &CompletionPort<usize>, length: usize) -> (FileHandle<usize>, TemporaryPath) {
@@ -159,10 +160,12 @@ pub fn s42_gather_writes_leave_in_order(kind: BackendKind) {
 }
 
 /// Set in a process that a statement starts to change what holds for a whole process.
+#[cfg(unix)]
 const CHILD: &str = "ANYPORT_CONFORMANCE_CHILD";
 
 /// Runs this statement in a process of its own: true there, where it is to be tested; otherwise
 /// its outcome has been taken over.
+#[cfg(unix)]
 fn is_in_own_process(kind: BackendKind, statement: &str) -> bool {
     if std::env::var_os(CHILD).is_some() {
         return true;
@@ -185,6 +188,7 @@ fn is_in_own_process(kind: BackendKind, statement: &str) -> bool {
 }
 
 /// Writes that cross the limit, and writes behind it, of one buffer and of several.
+#[cfg(unix)]
 fn assert_limit(port: &CompletionPort<usize>, path: &Path, limit: usize, code: i32) {
     for parts in [1, 4] {
         let buffers = |seed: u8| -> Vec<Buffer> {

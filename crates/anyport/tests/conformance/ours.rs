@@ -1,5 +1,6 @@
 //! Statements 45 and 46: what a slow handler delays, and memory when things are dropped.
 
+use crate::system::tells_no_sleep;
 use crate::world::{
     Gate, TemporaryPath, Workers, builder, connection, get, port, read_exactly, streams, wait_until,
 };
@@ -125,6 +126,9 @@ pub fn s45_a_handler_that_announces_that_it_blocks_delays_only_its_own(kind: Bac
 }
 
 pub fn s45_as_many_handlers_may_block_as_another_thread_is_left(kind: BackendKind) {
+    if tells_no_sleep() {
+        return;
+    }
     let server = Server::start(kind);
     for connection in 0..3 {
         server.send(connection, b'b');
@@ -143,6 +147,9 @@ pub fn s45_a_handler_that_spins_delays_only_its_own_while_a_place_is_free(kind: 
 }
 
 pub fn s45_others_go_on_beside_one_that_spins_and_two_that_block(kind: BackendKind) {
+    if tells_no_sleep() {
+        return;
+    }
     let server = Server::start(kind);
     server.send(0, b's');
     server.spinning.wait_for(1);
@@ -155,6 +162,9 @@ pub fn s45_others_go_on_beside_one_that_spins_and_two_that_block(kind: BackendKi
 }
 
 pub fn s45_what_a_handler_started_before_it_blocks_goes_on(kind: BackendKind) {
+    if tells_no_sleep() {
+        return;
+    }
     for concurrency in [1, 2] {
         let port = builder(kind).concurrency(concurrency).build().expect("a port");
         let (own, mut own_peer) = connection(&port, 1);

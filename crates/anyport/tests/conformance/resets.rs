@@ -6,7 +6,7 @@ use crate::peers::{
     wait_for_hang_up,
 };
 use crate::starts::{RECEIVES, error_of, failure_of, room};
-use crate::system::RESET;
+use crate::system::{RESET, loses_resets};
 use crate::world::{
     assert_nothing_is_left, associated, bytes_of, connection, get, get_all, port, streams,
 };
@@ -51,6 +51,9 @@ pub fn s19_a_reset_ends_a_pending_receive_as_a_reset(kind: BackendKind) {
 pub fn s19_a_reset_ends_every_kind_of_receive_as_a_reset(kind: BackendKind) {
     for receive in RECEIVES {
         for is_waiting in [true, false] {
+            if !is_waiting && loses_resets() {
+                continue;
+            }
             let name = receive.name;
             let port = port(kind);
             let (near, peer) = streams();
@@ -118,6 +121,9 @@ pub fn s19_a_reset_is_no_clean_end_after_a_send_took_the_error(kind: BackendKind
 
 /// The system tells of a reset once; whoever holds a duplicate may have asked first.
 pub fn s19_a_reset_is_no_clean_end_after_the_error_was_asked_for(kind: BackendKind) {
+    if loses_resets() {
+        return;
+    }
     for receive in RECEIVES {
         let name = receive.name;
         let port = port(kind);
@@ -126,14 +132,18 @@ pub fn s19_a_reset_is_no_clean_end_after_the_error_was_asked_for(kind: BackendKi
         let handle = associated(&port, near, 19);
         reset(peer);
         wait_for_hang_up(&duplicate);
-        let error = duplicate.take_error().expect("asked").expect("an error");
-        assert!(is_of_reset(error.raw_os_error()));
+        let error = duplicate.take_error().expect("asked");
+        // Windows keeps it for the calls.
+        assert!(error.map_or(cfg!(windows), |error| is_of_reset(error.raw_os_error())));
         assert_is_reset(name, failure_of(&port, name, (receive.start)(&handle, 1)));
         assert_later_calls_fail(name, &port, &handle);
     }
 }
 
 pub fn s19_a_reset_behind_unread_bytes_is_not_lost(kind: BackendKind) {
+    if loses_resets() {
+        return;
+    }
     for receive in RECEIVES.into_iter().filter(|r| r.takes_bytes) {
         let name = receive.name;
         let port = port(kind);

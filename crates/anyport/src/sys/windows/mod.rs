@@ -23,7 +23,7 @@ use super::{BackendOptions, Descriptor, Event, Request, Token, error_from_io};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
 use lane::Lane;
-use port::{Packets, Port};
+use port::Port;
 use slot::Slots;
 use start::Started;
 use std::io;
@@ -53,6 +53,8 @@ pub(crate) struct Windows {
     slots: Slots,
     /// One for each running thread, and the clerk's.
     lanes: Box<[Lane]>,
+    /// Lanes that wait on the port now.
+    waiting: AtomicUsize,
     /// Events taken since the last look at the port.
     taken: AtomicUsize,
     pool: BufferPool,
@@ -66,6 +68,7 @@ impl Windows {
             port: Port::new(options.lanes + 1)?,
             slots: Slots::new(),
             lanes: (0..=options.lanes).map(|_| Lane::default()).collect(),
+            waiting: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
             pool: options.pool,
         })
@@ -128,15 +131,17 @@ impl Windows {
             state.token = None;
             return self.lanes[lane].push(Event { token, outcome, more: false });
         }
-        // For any thread that waits.
+        // For whichever thread waits; without one, for the clerk.
         state.early = Some(outcome);
-        if let Err(error) = self.port.post(EARLY, slot.overlapped()) {
-            log::error!("cannot post a packet: {error}");
-            state.token = None;
-            if let Some(outcome) = state.early.take() {
-                self.lanes[clerk].push(Event { token, outcome, more: false });
-                self.lanes[clerk].wake();
-            }
+        if self.waiting.load(Ordering::Relaxed) > 0
+            && self.port.post(EARLY, slot.overlapped()).is_ok()
+        {
+            return;
+        }
+        state.token = None;
+        if let Some(outcome) = state.early.take() {
+            self.lanes[clerk].push(Event { token, outcome, more: false });
+            self.lanes[clerk].wake();
         }
     }
 
@@ -187,11 +192,12 @@ impl Windows {
             return;
         }
         if lane == self.clerk_lane() {
-            return this.park(timeout);
+            return self.wait_as_clerk(timeout);
         }
-        if let Some(packets) = this.wait(|| self.port.take(timeout, true)) {
-            self.sort_in(lane, packets);
-        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let packets = this.wait(|| self.port.take(timeout, true));
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.sort_in(lane, packets.into_iter().flatten());
     }
 
     pub(super) fn wake(&self, lane: usize) {
@@ -210,13 +216,29 @@ impl Windows {
     /// Whoever waits takes what comes, whatever lane it was issued on.
     pub(super) fn watch_orphan(&self, _lane: usize) {}
 
+    /// The clerk leaves the port to the threads, as long as there are any: whoever of them goes
+    /// away or begins to run wakes it. While nobody waits there, it sees to it that operations that
+    /// stand in line get on.
+    fn wait_as_clerk(&self, timeout: Option<Duration>) {
+        let clerk = self.clerk_lane();
+        let is_alone = || self.waiting.load(Ordering::Relaxed) == 0;
+        if timeout.is_none() && is_alone() {
+            let packets = self.lanes[clerk].wait(|| self.port.take(None, true));
+            return self.sort_in(clerk, packets.into_iter().flatten());
+        }
+        self.lanes[clerk].park(timeout);
+        if is_alone() {
+            self.look(clerk);
+        }
+    }
+
     /// Takes what the port has, without waiting.
     fn look(&self, lane: usize) {
         let packets = self.port.take(Some(Duration::ZERO), false);
         self.sort_in(lane, packets);
     }
 
-    fn sort_in(&self, lane: usize, packets: Packets) {
+    fn sort_in(&self, lane: usize, packets: impl Iterator<Item = OVERLAPPED_ENTRY>) {
         for packet in packets {
             if let Some(event) = self.event_of(&packet) {
                 self.lanes[lane].push(event);
