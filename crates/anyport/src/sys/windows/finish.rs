@@ -11,7 +11,7 @@ use socket2::Socket;
 use std::os::windows::io::AsRawSocket;
 use windows_sys::Win32::Foundation::{
     ERROR_CONNECTION_ABORTED, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NETNAME_DELETED,
-    ERROR_OPERATION_ABORTED, HANDLE, STATUS_BUFFER_OVERFLOW, STATUS_SUCCESS,
+    ERROR_OPERATION_ABORTED, ERROR_UNEXP_NET_ERR, HANDLE, STATUS_BUFFER_OVERFLOW, STATUS_SUCCESS,
 };
 use windows_sys::Win32::Networking::WinSock::{
     SO_UPDATE_ACCEPT_CONTEXT, SOCKET, SOL_SOCKET, WSAECONNABORTED, WSAECONNRESET, WSAEINTR,
@@ -66,7 +66,10 @@ pub(super) fn failed(request: Request, code: i32) -> Outcome {
 
 fn is_of_lost_peer(code: i32) -> bool {
     matches!(code, WSAECONNRESET | WSAECONNABORTED)
-        || matches!(code.cast_unsigned(), ERROR_NETNAME_DELETED | ERROR_CONNECTION_ABORTED)
+        || matches!(
+            code.cast_unsigned(),
+            ERROR_NETNAME_DELETED | ERROR_CONNECTION_ABORTED | ERROR_UNEXP_NET_ERR
+        )
 }
 
 /// A datagram was larger than the room for it.

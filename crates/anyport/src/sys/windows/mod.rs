@@ -30,6 +30,7 @@ use std::io;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use windows_sys::Win32::Foundation::{STATUS_ALERTED, STATUS_CANCELLED};
 use windows_sys::Win32::Networking::WinSock::{SIO_UDP_CONNRESET, SOCKET, WSAIoctl};
 use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED_ENTRY};
@@ -258,7 +259,15 @@ impl Windows {
             state.early.take()?
         } else {
             let bytes = packet.dwNumberOfBytesTransferred as usize;
-            match finish::of_packet(slot, &mut state, slot.status()?, bytes) {
+            let status = match slot.status() {
+                Some(status) => status,
+                // Wine: the thread that had started it ended just as it was to be done in that
+                // thread's context. Nothing was done and nothing will be.
+                None if packet.Internal as i32 == STATUS_ALERTED => STATUS_CANCELLED,
+                // What the slot's call of before has left behind; the one of now is under way.
+                None => return None,
+            };
+            match finish::of_packet(slot, &mut state, status, bytes) {
                 Started::Pending => return None,
                 Started::Done(outcome) => outcome,
             }
