@@ -78,7 +78,7 @@ pub(crate) struct EchoArgs {
         default_value_t = Model::Port
     )]
     pub(crate) model: Model,
-    /// How the port does it: auto, io_uring, readiness
+    /// How the port does it: auto, io_uring, readiness, windows
     #[arg(
         long, value_enum, value_name = "NAME", hide_possible_values = true,
         default_value_t = Backend::Auto
@@ -220,6 +220,8 @@ pub(crate) enum Backend {
     IoUring,
     /// Try the call, else wait for the socket (epoll, kqueue)
     Readiness,
+    /// The completion port of Windows
+    Windows,
 }
 
 impl Backend {
@@ -229,6 +231,7 @@ impl Backend {
             Self::Auto => "auto",
             Self::IoUring => "io_uring",
             Self::Readiness => "readiness",
+            Self::Windows => "windows",
         }
     }
 }

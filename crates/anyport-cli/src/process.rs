@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
+#[cfg(windows)]
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::time::Duration;
 
 /// Raises the limit on open descriptors to the most that this process may have, and returns the
@@ -54,18 +56,74 @@ pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
+/// See the other one.
+#[cfg(windows)]
+pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
+    use windows_sys::Win32::Foundation::FILETIME;
+    use windows_sys::Win32::System::Threading::GetProcessTimes;
+    // The system counts in steps of 100 ns.
+    let duration = |time: FILETIME| {
+        let steps = u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime);
+        Duration::from_nanos(steps.saturating_mul(100))
+    };
+    let process = windows_process(pid)?;
+    let [mut created, mut ended, mut kernel, mut user] = [FILETIME::default(); 4];
+    let handle = process.as_raw_handle();
+    // SAFETY: the handle is open and the four times are writable.
+    let result =
+        unsafe { GetProcessTimes(handle, &mut created, &mut ended, &mut kernel, &mut user) };
+    if result == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(duration(kernel) + duration(user))
+}
+
 /// See the other one: not known on this system.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
 pub(crate) fn cpu_time(_pid: u32) -> io::Result<Duration> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Resident memory of the process in bytes (the working set).
+#[cfg(windows)]
+pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
+    use windows_sys::Win32::System::ProcessStatus::{
+        K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS,
+    };
+    let process = windows_process(pid)?;
+    let mut counters = PROCESS_MEMORY_COUNTERS::default();
+    let size = u32::try_from(size_of_val(&counters)).map_err(io::Error::other)?;
+    // SAFETY: the handle is open, and the counters are writable and as large as is said.
+    match unsafe { K32GetProcessMemoryInfo(process.as_raw_handle(), &mut counters, size) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(counters.WorkingSetSize as u64),
+    }
+}
+
+/// The process, to be asked about.
+#[cfg(windows)]
+fn windows_process(pid: u32) -> io::Result<OwnedHandle> {
+    use windows_sys::Win32::System::Threading::{
+        OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_VM_READ,
+    };
+    let access = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_VM_READ;
+    // SAFETY: no pointers are passed. A number that names no process gives no handle.
+    let process = unsafe { OpenProcess(access, 0, pid) };
+    if process.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above gave a new handle, which nobody else knows.
+    Ok(unsafe { OwnedHandle::from_raw_handle(process) })
+}
+
 /// Resident memory of the process in bytes (VmRSS); an error where the system does not tell.
+#[cfg(not(windows))]
 pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     vm_rss(&status).ok_or_else(|| io::Error::other("no VmRSS: the process has ended"))
 }
 
+#[cfg(not(windows))]
 fn vm_rss(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -76,10 +134,11 @@ fn vm_rss(status: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Above the most that Linux counts to.
-    #[cfg(target_os = "linux")]
+    /// Above the most that Linux counts to; Windows has only even numbers.
+    #[cfg(any(target_os = "linux", windows))]
     const NO_PROCESS: u32 = (4 << 20) + 1;
 
+    #[cfg(not(windows))]
     #[test]
     fn resident_memory_is_read_from_its_line_in_kib() {
         assert_eq!(vm_rss("Name:\tx\nVmHWM:\t   9 kB\nVmRSS:\t    1234 kB\n"), Some(1234 * 1024));
@@ -94,7 +153,7 @@ mod tests {
         assert_eq!(raise_descriptor_limit(), Some(first));
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     #[test]
     fn cpu_time_of_this_process_grows_with_work() {
         let me = std::process::id();
@@ -102,10 +161,10 @@ mod tests {
         while cpu_time(me).expect("a clock") == before {
             std::hint::spin_loop();
         }
-        assert!(resident_bytes(me).expect("a status file") > 0);
+        assert!(resident_bytes(me).expect("it is told") > 0);
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     #[test]
     fn an_unknown_process_is_an_error() {
         assert!(cpu_time(NO_PROCESS).is_err());

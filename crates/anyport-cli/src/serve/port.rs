@@ -49,6 +49,7 @@ pub(super) fn start(
         Backend::Auto => builder,
         Backend::IoUring => builder.backend(BackendKind::IoUring),
         Backend::Readiness => builder.backend(BackendKind::Readiness),
+        Backend::Windows => builder.backend(BackendKind::Windows),
     };
     let port = builder.build().map_err(|error| fail("cannot build the completion port", error))?;
     let listener = port
@@ -343,6 +344,7 @@ fn name_of(kind: BackendKind) -> Option<Backend> {
     match kind {
         BackendKind::IoUring => Some(Backend::IoUring),
         BackendKind::Readiness => Some(Backend::Readiness),
+        BackendKind::Windows => Some(Backend::Windows),
         _ => None,
     }
 }

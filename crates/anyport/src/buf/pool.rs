@@ -68,6 +68,7 @@ impl BufferPool {
 
     /// As `take`, up to `count` times, at little more than the cost of once; gives each buffer to
     /// `f`, which must not call the pool.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) fn take_many(
         &self,
         class: SizeClass,

@@ -132,11 +132,11 @@ impl<T: Send + 'static> Associate<T> for File {
         let Some(association) = Association::of_flag(Arc::clone(&is_associated)) else {
             let error = Error::new(ErrorKind::InvalidInput, "associate a file")
                 .with_detail("it is associated with a port already, and has one port for life");
-            return Err(back(error, descriptor.into_fd().into()));
+            return Err(back(error, descriptor.into_file()));
         };
         match HandleRef::new(port, descriptor, key, Some(association)) {
             Ok(handle) => Ok(FileHandle(handle)),
-            Err((error, descriptor)) => Err(back(error, descriptor.into_fd().into())),
+            Err((error, descriptor)) => Err(back(error, descriptor.into_file())),
         }
     }
 }

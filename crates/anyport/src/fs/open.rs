@@ -1,7 +1,7 @@
 //! Opening a file for overlapped operations.
 
 use crate::error::Error;
-use crate::sys::error_from_io;
+use crate::sys::{error_from_io, open_file};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -59,7 +59,7 @@ impl OpenOptions {
     /// # Errors
     /// `NotFound`, `PermissionDenied`, `Limit`, and what else the system says.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<File, Error> {
-        match self.0.open(path) {
+        match open_file(&self.0, path.as_ref()) {
             Ok(inner) => Ok(File { inner, is_associated: Arc::default() }),
             Err(e) => Err(error_from_io(&e, "open a file")),
         }

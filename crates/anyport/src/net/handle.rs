@@ -260,7 +260,7 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// `Limit` when the process has no descriptor left.
     pub fn try_clone_socket(&self) -> Result<Socket, Error> {
         match self.core().descriptor().duplicate() {
-            Ok(fd) => Ok(Socket::from_inner(fd.into())),
+            Ok(socket) => Ok(Socket::from_inner(socket)),
             Err(e) => Err(error_from_io(&e, "duplicate a socket")),
         }
     }
@@ -271,7 +271,7 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// The handle, when another duplicate exists or an operation is under way.
     pub fn into_socket(self) -> Result<Socket, Self> {
         match self.0.into_descriptor() {
-            Ok(descriptor) => Ok(Socket::from_inner(descriptor.into_fd().into())),
+            Ok(descriptor) => Ok(Socket::from_inner(descriptor.into_socket())),
             Err(handle) => Err(SocketHandle(handle)),
         }
     }
@@ -313,7 +313,7 @@ impl<T: Send + 'static> Associate<T> for Socket {
         };
         let back = |error, descriptor: Descriptor| AssociateError {
             error,
-            resource: Socket::from_inner(descriptor.into_fd().into()),
+            resource: Socket::from_inner(descriptor.into_socket()),
         };
         let association = match descriptor.object_number() {
             Some(number) => match Association::of_socket(number) {

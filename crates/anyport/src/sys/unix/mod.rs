@@ -4,3 +4,6 @@ pub(super) mod clock;
 pub(super) mod code;
 pub(super) mod descriptor;
 pub(super) mod message;
+
+/// Receives that do not wait: any backend's sockets will do.
+pub(super) use super::readiness as receive;
