@@ -7,7 +7,7 @@ use super::name::{Operation, OperationKind, Side};
 use super::transmission::{self, Next};
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
-use crate::sys::{Event, Outcome, Request, RequestKind, error_from_code};
+use crate::sys::{Event, FileRegion, Outcome, Request, RequestKind, error_from_code};
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -58,13 +58,13 @@ impl Core {
                 Request::SendMessage(body.set_message(peer))
             }
             OperationKind::ReadAt => match body.buffers.len() {
-                1 => Request::ReadAt(body.target(), body.offset),
+                1 => Request::ReadAt(FileRegion::of(body.target()), body.offset),
                 _ => Request::ReadMessageAt(body.set_message(None), body.offset),
             },
             OperationKind::WriteAt => {
                 let offset = body.offset.saturating_add(body.done as u64);
                 match body.buffers.len() {
-                    1 => Request::WriteAt(body.source(), offset),
+                    1 => Request::WriteAt(FileRegion::of(body.source()), offset),
                     _ => Request::WriteMessageAt(body.set_message(None), offset),
                 }
             }

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::sys::{Outcome, Token};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Core {
     /// Cancels one operation of this handle.
@@ -55,7 +56,7 @@ impl Core {
     /// with the last operation.
     pub(crate) fn close_handle(&self, handle: &Arc<HandleCore>) {
         let mut state = handle.state();
-        if std::mem::replace(&mut state.is_closed, true) {
+        if handle.is_closed.swap(true, Ordering::Relaxed) {
             return;
         }
         let count = self.end_all(handle, &mut state, ErrorKind::Aborted);

@@ -17,6 +17,11 @@ pub(crate) struct HandleCore {
     /// Duplicates in the user's hands; the last one closes.
     duplicates: AtomicU32,
     receive_class: AtomicU8,
+    /// New receives are refused; a pending one goes on, as on Windows. Changed, and obeyed, with
+    /// the state locked; beside it only for its size.
+    pub(super) is_receiving_shut_down: AtomicBool,
+    /// Likewise.
+    pub(super) is_closed: AtomicBool,
     pub(super) is_sending_shut_down: AtomicBool,
     /// The peer reset the connection: from now on everything fails with that, never a clean end.
     pub(super) is_reset: AtomicBool,
@@ -31,9 +36,6 @@ pub(super) struct HandleState {
     /// Made with the first: sockets have none.
     #[allow(clippy::box_collection, reason = "8 bytes instead of 24 in every idle handle")]
     pub(super) unordered: Option<Box<Vec<u32>>>,
-    /// New receives are refused; a pending one goes on, as on Windows.
-    pub(super) is_receiving_shut_down: bool,
-    pub(super) is_closed: bool,
 }
 
 impl HandleCore {
@@ -52,9 +54,9 @@ impl HandleCore {
                 receiving: OpQueue::EMPTY,
                 sending: OpQueue::EMPTY,
                 unordered: None,
-                is_receiving_shut_down: false,
-                is_closed: false,
             }),
+            is_receiving_shut_down: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             is_sending_shut_down: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
             duplicates: AtomicU32::new(1),
@@ -108,7 +110,11 @@ impl HandleCore {
 
     /// Notes that this side was shut down by the user.
     pub(crate) fn note_shutdown(&self, receiving: bool, sending: bool) {
-        self.state().is_receiving_shut_down |= receiving;
+        let state = self.state();
+        if receiving {
+            self.is_receiving_shut_down.store(true, Ordering::Relaxed);
+        }
+        drop(state);
         if sending {
             self.is_sending_shut_down.store(true, Ordering::Release);
         }

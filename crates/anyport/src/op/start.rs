@@ -105,18 +105,18 @@ impl Core {
     fn check_state(
         &self,
         handle: &HandleCore,
-        state: &HandleState,
+        _locked: &HandleState,
         kind: OperationKind,
     ) -> Result<(), Error> {
         let action = kind.action();
         if self.is_closed() {
             return Err(Error::new(ErrorKind::Closed, action));
         }
-        if state.is_closed {
+        if handle.is_closed.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::InvalidHandle, action));
         }
         let is_shut_down = match kind.side() {
-            Side::Receiving => state.is_receiving_shut_down,
+            Side::Receiving => handle.is_receiving_shut_down.load(Ordering::Relaxed),
             Side::Sending => handle.is_sending_shut_down.load(Ordering::Acquire),
             Side::Unordered => false,
         };

@@ -7,7 +7,7 @@
 use super::body::Body;
 use super::handle::HandleCore;
 use crate::buf::{Buffer, Buffers, PooledBuffer, SizeClass};
-use crate::sys::{Region, Request};
+use crate::sys::{FileRegion, Region, Request};
 use std::sync::Arc;
 
 /// What to transmit.
@@ -156,7 +156,7 @@ fn step(
                 };
                 let len = len.min(usize::try_from(left).unwrap_or(usize::MAX));
                 let offset = t.spec.offset.saturating_add(t.read);
-                let request = Request::ReadAt(Region { ptr, len }, offset);
+                let request = Request::ReadAt(FileRegion::of(Region { ptr, len }), offset);
                 return Next::OnFile(request, Arc::clone(&t.spec.file));
             }
             Step::SendPiece => {

@@ -83,6 +83,28 @@ pub(crate) struct Region {
     pub(crate) len: usize,
 }
 
+/// A region of a file's transfer, shortened to what systems move at once; the transfer goes on
+/// where it stopped. Packed, so that a request, of which each waiting socket keeps one, stays small.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, packed(4))]
+pub(crate) struct FileRegion {
+    ptr: *mut u8,
+    len: u32,
+}
+
+impl FileRegion {
+    /// A whole number of pages below 2 GiB.
+    const LEN_MAX: usize = 0x7fff_f000;
+
+    pub(crate) fn of(region: Region) -> Self {
+        FileRegion { ptr: region.ptr, len: region.len.min(Self::LEN_MAX) as u32 }
+    }
+
+    pub(crate) fn region(self) -> Region {
+        Region { ptr: self.ptr, len: self.len as usize }
+    }
+}
+
 /// One attempt at an operation. Not every backend needs all that it says.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(windows, allow(dead_code))]
@@ -110,11 +132,11 @@ pub(crate) enum Request {
     /// Connect to the address of the message.
     Connect(*mut Message),
     /// Read from a file at an offset.
-    ReadAt(Region, u64),
+    ReadAt(FileRegion, u64),
     /// Scatter read from a file at an offset.
     ReadMessageAt(*mut Message, u64),
     /// Write to a file at an offset.
-    WriteAt(Region, u64),
+    WriteAt(FileRegion, u64),
     /// Gather write to a file at an offset.
     WriteMessageAt(*mut Message, u64),
 }
@@ -397,3 +419,5 @@ impl Backend {
         dispatch!(self, b => b.watch_orphan(lane))
     }
 }
+
+const _: () = assert!(size_of::<Request>() <= 24, "each waiting socket keeps a request");

@@ -177,12 +177,12 @@ unsafe fn transfer(fd: RawFd, request: Request) -> io::Result<usize> {
     let regions = |message: *mut Message| unsafe { (*message).regions() };
     match request {
         Request::ReadAt(region, offset) => {
-            let offset = position(offset)?;
+            let (region, offset) = (region.region(), position(offset)?);
             // SAFETY: the region is valid for writes, by the caller's promise.
             uninterrupted(|| unsafe { pread(fd, region.ptr.cast(), len(region), offset) })
         }
         Request::WriteAt(region, offset) => {
-            let offset = position(offset)?;
+            let (region, offset) = (region.region(), position(offset)?);
             // SAFETY: the region is valid for reads, by the caller's promise.
             uninterrupted(|| unsafe { pwrite(fd, region.ptr.cast(), len(region), offset) })
         }
@@ -234,7 +234,13 @@ mod tests {
     fn start(threads: &FileThreads, file: &File, memory: &mut [u8], token: Token) {
         let region = Region { ptr: memory.as_mut_ptr(), len: memory.len() };
         // SAFETY: the tests keep memory and file until the event, or drop the threads first.
-        unsafe { threads.start(file.as_raw_fd(), Request::ReadAt(region, 0), token) };
+        unsafe {
+            threads.start(
+                file.as_raw_fd(),
+                Request::ReadAt(crate::sys::FileRegion::of(region), 0),
+                token,
+            )
+        };
     }
 
     fn zeros() -> File {

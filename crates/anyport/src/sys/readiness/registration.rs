@@ -39,9 +39,15 @@ pub(super) const ENDED: u8 = 4;
 impl Socket {
     pub(super) fn new(fd: RawFd, key: usize) -> Self {
         // Ready until the system says otherwise: the first attempt finds out.
-        let side = || Side { is_ready: true, may_have_end: false, waiting: None };
-        let (read, write) = (side(), side());
-        let state = State { is_attached: true, tells_remainder: None, read, write };
+        let side = || Side { is_ready: true, may_have_end: false };
+        let state = State {
+            is_attached: true,
+            tells_remainder: None,
+            read: side(),
+            write: side(),
+            waiting_to_read: None,
+            waiting_to_write: None,
+        };
         Socket { fd, key, found: AtomicU8::new(0), state: Mutex::new(state) }
     }
 
@@ -64,14 +70,15 @@ impl Socket {
         let mut state = locked(&self.state);
         debug_assert!(state.is_attached, "a request on a socket that was let go");
         let tells_remainder = state.ask_remainder(self.fd, selector, &request);
-        let side = state.side_of(&request);
-        assert!(side.waiting.is_none(), "two requests in one direction of a socket");
+        let is_write = attempt::is_write_side(&request);
+        assert!(!state.waits(is_write), "two requests in one direction of a socket");
+        let side = if is_write { &mut state.write } else { &mut state.read };
         if matches!(request, Request::Connect(_)) {
             // What is known of readiness is from before the connect. Forgotten before the call:
             // the edge of a connect that is quick must not be taken for an old one.
             side.is_ready = false;
         } else if !side.is_ready {
-            side.waiting = Some(Waiting { request, token });
+            *state.place(is_write) = Some(Waiting { request, token });
             return self.arm(&mut state, selector);
         }
         // SAFETY: the caller's promise for the memory; the descriptor is open until the event.
@@ -79,7 +86,7 @@ impl Socket {
         match side.conclude(attempt) {
             Some(outcome) => [Some(Event { token, outcome, more: false }), None],
             None => {
-                side.waiting = Some(Waiting { request, token });
+                *state.place(is_write) = Some(Waiting { request, token });
                 self.arm(&mut state, selector)
             }
         }
@@ -99,14 +106,13 @@ impl Socket {
             return [None, None];
         }
         let tells_remainder = state.tells_remainder == Some(true);
-        let State { read, write, .. } = &mut *state;
-        read.may_have_end |= found & ENDED != 0;
-        let mut events = [(read, READABLE), (write, WRITABLE)].map(|(side, bit)| {
+        state.read.may_have_end |= found & ENDED != 0;
+        let mut events = [(false, READABLE), (true, WRITABLE)].map(|(is_write, bit)| {
             if found & bit == 0 {
                 return None;
             }
             // SAFETY: attached, so the descriptor is open.
-            unsafe { side.resume(self.fd, pool, tells_remainder) }
+            unsafe { state.resume(is_write, self.fd, pool, tells_remainder) }
         });
         for (event, refused) in events.iter_mut().zip(self.arm(&mut state, selector)) {
             // What armed was waiting: it had no event yet.
@@ -118,17 +124,18 @@ impl Socket {
     /// Takes the request out if it still waits.
     pub(super) fn cancel(&self, token: Token) -> bool {
         let mut state = locked(&self.state);
-        let State { read, write, .. } = &mut *state;
-        [read, write]
+        let State { waiting_to_read, waiting_to_write, .. } = &mut *state;
+        [Some(waiting_to_read), waiting_to_write.as_deref_mut()]
             .into_iter()
-            .any(|side| side.waiting.take_if(|waiting| waiting.token == token).is_some())
+            .flatten()
+            .any(|place| place.take_if(|waiting| waiting.token == token).is_some())
     }
 
     /// No system call is made on the descriptor from now on.
     pub(super) fn detach(&self) {
         let mut state = locked(&self.state);
         debug_assert!(
-            state.read.waiting.is_none() && state.write.waiting.is_none(),
+            !state.waits(false) && !state.waits(true),
             "a socket was let go with a request under way"
         );
         state.is_attached = false;
@@ -140,8 +147,8 @@ impl Socket {
 
     /// Where there are no edges: asks for what is waited for. A refusal ends what waits.
     fn arm(&self, state: &mut State, selector: &Selector) -> [Option<Event>; 2] {
-        let wanted = |side: &Side, bit| if side.waiting.is_some() { bit } else { 0 };
-        let wanted = wanted(&state.read, READABLE) | wanted(&state.write, WRITABLE);
+        let wanted = |is_write, bit| if state.waits(is_write) { bit } else { 0 };
+        let wanted = wanted(false, READABLE) | wanted(true, WRITABLE);
         if selector.uses_edges() || wanted == 0 {
             return [None, None];
         }
@@ -150,8 +157,8 @@ impl Socket {
         let Err(error) = selector.arm(fd, self.key, wanted) else {
             return [None, None];
         };
-        [&mut state.read, &mut state.write].map(|side| {
-            let token = side.waiting.take()?.token;
+        [false, true].map(|is_write| {
+            let token = state.take_waiting(is_write)?.token;
             let outcome = Outcome::Failed(attempt::code_of(&error));
             Some(Event { token, outcome, more: false })
         })
@@ -164,6 +171,9 @@ struct State {
     tells_remainder: Option<bool>,
     read: Side,
     write: Side,
+    waiting_to_read: Option<Waiting>,
+    /// Made when a request first waits, and kept: an idle connection has none.
+    waiting_to_write: Option<Box<Option<Waiting>>>,
 }
 
 impl State {
@@ -175,8 +185,51 @@ impl State {
         self.tells_remainder == Some(true)
     }
 
-    fn side_of(&mut self, request: &Request) -> &mut Side {
-        if attempt::is_write_side(request) { &mut self.write } else { &mut self.read }
+    fn waits(&self, is_write: bool) -> bool {
+        match is_write {
+            true => self.waiting_to_write.as_ref().is_some_and(|place| place.is_some()),
+            false => self.waiting_to_read.is_some(),
+        }
+    }
+
+    /// Where a request waits.
+    fn place(&mut self, is_write: bool) -> &mut Option<Waiting> {
+        match is_write {
+            true => self.waiting_to_write.get_or_insert_default(),
+            false => &mut self.waiting_to_read,
+        }
+    }
+
+    fn take_waiting(&mut self, is_write: bool) -> Option<Waiting> {
+        match is_write {
+            true => self.waiting_to_write.as_mut()?.take(),
+            false => self.waiting_to_read.take(),
+        }
+    }
+
+    /// The socket has become ready: lets the request go on that waits for it.
+    ///
+    /// # Safety
+    /// `fd` is open.
+    unsafe fn resume(
+        &mut self,
+        is_write: bool,
+        fd: RawFd,
+        pool: &BufferPool,
+        tells_remainder: bool,
+    ) -> Option<Event> {
+        let waiting = self.take_waiting(is_write);
+        let side = if is_write { &mut self.write } else { &mut self.read };
+        side.is_ready = true;
+        let Waiting { request, token } = waiting?;
+        // SAFETY: the request is under way (it waited), so its memory is valid by the promise that
+        // was given when it was issued; `fd` is open.
+        let attempt = unsafe { attempt::go_on(fd, &request, pool, tells_remainder) };
+        let Some(outcome) = side.conclude(attempt) else {
+            *self.place(is_write) = Some(Waiting { request, token });
+            return None;
+        };
+        Some(Event { token, outcome, more: false })
     }
 }
 
@@ -190,30 +243,9 @@ struct Side {
     /// An edge told of more than bytes: an end, an error, urgent data. Emptying the socket does not
     /// show that it is over, and its edge was the last; "would block" does.
     may_have_end: bool,
-    waiting: Option<Waiting>,
 }
 
 impl Side {
-    /// # Safety
-    /// `fd` is open.
-    unsafe fn resume(
-        &mut self,
-        fd: RawFd,
-        pool: &BufferPool,
-        tells_remainder: bool,
-    ) -> Option<Event> {
-        self.is_ready = true;
-        let Waiting { request, token } = self.waiting.take()?;
-        // SAFETY: the request is under way (it waited), so its memory is valid by the promise that
-        // was given when it was issued; `fd` is open.
-        let attempt = unsafe { attempt::go_on(fd, &request, pool, tells_remainder) };
-        let Some(outcome) = self.conclude(attempt) else {
-            self.waiting = Some(Waiting { request, token });
-            return None;
-        };
-        Some(Event { token, outcome, more: false })
-    }
-
     /// Notes what an attempt shows of readiness; `None` when the request waits.
     fn conclude(&mut self, attempt: Attempt) -> Option<Outcome> {
         match attempt {

@@ -132,7 +132,8 @@ pub(super) unsafe fn entry(descriptor: &Descriptor, request: Request, token: Tok
             let (address, len) = unsafe { (*message).address() };
             (opcode::Connect::new(fd, address, len).build(), Sort::Plain)
         }
-        Request::ReadAt(r, offset) => {
+        Request::ReadAt(region, offset) => {
+            let r = region.region();
             (opcode::Read::new(fd, r.ptr, length(r.len)).offset(offset).build(), Sort::Plain)
         }
         Request::ReadMessageAt(message, offset) => {
@@ -140,7 +141,8 @@ pub(super) unsafe fn entry(descriptor: &Descriptor, request: Request, token: Tok
             let (regions, count) = unsafe { (*message).regions() };
             (opcode::Readv::new(fd, regions, count as u32).offset(offset).build(), Sort::Plain)
         }
-        Request::WriteAt(r, offset) => {
+        Request::WriteAt(region, offset) => {
+            let r = region.region();
             (opcode::Write::new(fd, r.ptr, length(r.len)).offset(offset).build(), Sort::Plain)
         }
         Request::WriteMessageAt(message, offset) => {

@@ -259,8 +259,8 @@ pub(super) unsafe fn transfer(
     // SAFETY: the message is valid, by the caller's promise.
     let region = |message: *mut Message| unsafe { region_at((*message).regions(), transferred) };
     let (region, offset, is_read) = match request {
-        Request::ReadAt(whole, offset) => (part(whole), offset, true),
-        Request::WriteAt(whole, offset) => (part(whole), offset, false),
+        Request::ReadAt(whole, offset) => (part(whole.region()), offset, true),
+        Request::WriteAt(whole, offset) => (part(whole.region()), offset, false),
         Request::ReadMessageAt(message, offset) => (region(message), offset, true),
         Request::WriteMessageAt(message, offset) => (region(message), offset, false),
         _ => unreachable!("only transfers of files come here"),

@@ -1,6 +1,7 @@
 //! Receiving, sending, datagrams and files.
 
 use super::*;
+use crate::sys::FileRegion;
 
 #[test]
 fn a_receive_waits_for_data_and_the_end_of_the_stream_follows_it() {
@@ -175,17 +176,17 @@ fn a_file_is_read_and_written_at_offsets_scattered_and_gathered() {
     message.set([region(&mut ab), region(&mut cd)].into_iter(), 0, None, false);
     issue(&backend, &file, Request::WriteMessageAt(&raw mut *message, 3), TOKEN);
     assert_eq!(bytes(next(&backend)), 4);
-    issue(&backend, &file, Request::WriteAt(region(&mut cd), 0), TOKEN);
+    issue(&backend, &file, Request::WriteAt(FileRegion::of(region(&mut cd)), 0), TOKEN);
     assert_eq!(bytes(next(&backend)), 2);
-    issue(&backend, &file, Request::ReadAt(region(&mut memory), 0), TOKEN);
+    issue(&backend, &file, Request::ReadAt(FileRegion::of(region(&mut memory)), 0), TOKEN);
     assert_eq!(bytes(next(&backend)), 7);
     assert_eq!(&memory, b"cd\0abcd\0");
     issue(&backend, &file, Request::ReadMessageAt(&raw mut *message, 4), TOKEN);
     assert_eq!(bytes(next(&backend)), 3);
     assert_eq!((&ab, &cd), (b"bc", b"dd"));
-    issue(&backend, &file, Request::ReadAt(region(&mut memory), 7), TOKEN);
+    issue(&backend, &file, Request::ReadAt(FileRegion::of(region(&mut memory)), 7), TOKEN);
     assert_eq!(bytes(next(&backend)), 0, "the end");
-    issue(&backend, &file, Request::ReadAt(region(&mut memory), u64::MAX), TOKEN);
+    issue(&backend, &file, Request::ReadAt(FileRegion::of(region(&mut memory)), u64::MAX), TOKEN);
     assert!(matches!(next(&backend).outcome, Outcome::Failed(libc::EINVAL)));
     backend.detach(&file);
 }
