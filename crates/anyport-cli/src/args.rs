@@ -52,7 +52,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Serve(Serve),
     /// Load an echo server and measure it
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// Compare thread-per-connection with completion ports on this machine
     Demo(DemoArgs),
     /// Print the man page
@@ -123,7 +123,7 @@ pub(crate) struct EchoArgs {
     /// TCP congestion control, where the system lets programs choose
     #[arg(long, value_name = "NAME")]
     pub(crate) congestion: Option<String>,
-    /// Stall the handler at every N-th message; 0: never
+    /// Stall the handler at every N-th message, marked if framed; 0: never
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) stall_every: u64,
     /// How long a stall lasts

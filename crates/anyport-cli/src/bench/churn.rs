@@ -7,6 +7,7 @@
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use polling::Events;
@@ -100,9 +101,18 @@ impl<'a> Churn<'a> {
             if self.recorder.is_over() && self.free.len() == self.exchanges.len() {
                 return Ok(self.recorder.finish(now));
             }
+            let started = self.started;
             let next = if self.recorder.is_over() { u64::MAX } else { self.begin_due(now) };
             let until = next.min(self.recorder.window().end.max(now + 1_000_000));
-            self.turn(&mut events, Duration::from_nanos(until.saturating_sub(now)))?;
+            if self.load.spins() {
+                let found = self.turn(&mut events, Duration::ZERO)?;
+                if found == 0 && next > now && self.started == started {
+                    thread::yield_now();
+                    self.recorder.on_idle(self.now() - now);
+                }
+            } else {
+                self.turn(&mut events, Duration::from_nanos(until.saturating_sub(now)))?;
+            }
             if now >= next_check {
                 next_check = now + TICK.as_nanos() as u64;
                 self.give_up_late(now);
@@ -156,7 +166,7 @@ impl<'a> Churn<'a> {
         }
     }
 
-    fn turn(&mut self, events: &mut Events, timeout: Duration) -> Result<(), Failure> {
+    fn turn(&mut self, events: &mut Events, timeout: Duration) -> Result<usize, Failure> {
         if self.shared.stop.is_set() {
             return Err(Failure::Interrupted);
         }
@@ -173,7 +183,7 @@ impl<'a> Churn<'a> {
                 Err(error) => self.fail(event.key, &error),
             }
         }
-        Ok(())
+        Ok(events.len())
     }
 
     /// Goes on as far as it can; whether the exchange is complete.
@@ -218,7 +228,8 @@ impl<'a> Churn<'a> {
             if self.load.is_verified {
                 let at = exchange.position + exchange.received as u64;
                 let bytes = &self.buffer[..got];
-                wrong = self.pattern.count_wrong(at, bytes, exchange.number, exchange.received as u32);
+                wrong =
+                    self.pattern.count_wrong(at, bytes, exchange.number, exchange.received as u32);
             }
             if self.load.is_framed
                 && let Some(mark) = STALLED_BYTE.checked_sub(exchange.received)

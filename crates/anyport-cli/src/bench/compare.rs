@@ -130,8 +130,8 @@ pub(crate) fn run(args: &CompareArgs) -> Ending {
     let comparisons: Vec<Comparison> =
         matched.iter().map(|(name, rows)| compare(name.clone(), rows)).collect();
     if args.json.as_deref() != Some(Path::new("-")) {
-        let is_coloured =
-            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let is_coloured = std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         print(&text(&names, &comparisons, is_coloured));
     }
     if let Some(path) = &args.json

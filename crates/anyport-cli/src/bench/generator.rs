@@ -24,10 +24,14 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// Moments of a run that somebody else may want to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
-    Connecting { connected: usize },
+    Connecting {
+        connected: usize,
+    },
     MeasureBegins,
     /// Messages of the measured window so far.
-    Tick { messages: u64 },
+    Tick {
+        messages: u64,
+    },
     MeasureEnds,
 }
 
@@ -283,7 +287,7 @@ mod tests {
     fn a_failure_of_one_thread_ends_all_and_is_told() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bind").local_addr();
         let load = Load { threads: 3, ..Load::closed(free.expect("address"), 6) };
-        let failure = run(&load, &Interrupt::default(), &mut |_| ()).err().expect("a failure");
+        let failure = run(&load, &Interrupt::default(), &mut |_| ()).expect_err("a failure");
         assert!(failure.to_string().contains("cannot connect"), "{failure}");
     }
 }

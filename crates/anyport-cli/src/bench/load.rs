@@ -31,6 +31,8 @@ pub(crate) struct Load {
     pub(crate) pipeline: usize,
     /// Messages (with churn: connections) a second in all; none: as fast as they are answered.
     pub(crate) rate: Option<f64>,
+    /// Whether a constant rate lets its thread sleep until the next message.
+    pub(crate) sleeps: bool,
     /// Each connection carries one message and closes; another follows.
     pub(crate) is_churn: bool,
     /// The load grows evenly from nothing in this time, before the warm-up.
@@ -69,6 +71,7 @@ impl Load {
             sizes: SizeMix::one(64),
             pipeline: 1,
             rate: None,
+            sleeps: false,
             is_churn: false,
             ramp: Duration::ZERO,
             warmup: Duration::from_secs(1),
@@ -91,6 +94,12 @@ impl Load {
         }
     }
 
+    /// Whether a thread with nothing to do looks again at once: to be woken costs some 50 us on many
+    /// machines, which a latency from the due time would be charged with.
+    pub(crate) fn spins(&self) -> bool {
+        self.rate.is_some() && !self.sleeps
+    }
+
     /// Time from the first message to the end of the measured window.
     pub(crate) fn lasting(&self) -> Duration {
         self.ramp + self.warmup + self.measured
@@ -99,7 +108,10 @@ impl Load {
     /// Whether the load can be made at all: the limits that one flag alone does not show.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.is_framed && self.sizes.largest() > FRAMED_SIZE_MAX {
-            return Err(format!("--framed: a message has at most {}", format_size(FRAMED_SIZE_MAX)));
+            return Err(format!(
+                "--framed: a message has at most {}",
+                format_size(FRAMED_SIZE_MAX)
+            ));
         }
         if self.active.saturating_mul(self.pipeline) > IN_FLIGHT_MAX {
             return Err(format!("more than {IN_FLIGHT_MAX} messages in flight: lower --pipeline"));

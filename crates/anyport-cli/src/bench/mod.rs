@@ -61,6 +61,7 @@ fn run_one(args: &LoadArgs, peer: SocketAddr, interrupt: &Interrupt) -> Ending {
         sizes: args.size.clone(),
         pipeline: args.pipeline,
         rate: args.rate,
+        sleeps: args.sleep,
         is_churn: args.churn,
         ramp: args.ramp,
         warmup: args.warmup,

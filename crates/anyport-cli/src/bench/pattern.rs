@@ -131,7 +131,13 @@ impl Pattern {
     /// How many bytes of `got` differ from those at `position`. At most `RUN_LEN` bytes at once.
     /// `in_message` bytes of the message `number` came before: the mark of a stall is no
     /// difference.
-    pub(crate) fn count_wrong(&self, position: u64, got: &[u8], number: u32, in_message: u32) -> u64 {
+    pub(crate) fn count_wrong(
+        &self,
+        position: u64,
+        got: &[u8],
+        number: u32,
+        in_message: u32,
+    ) -> u64 {
         let expected = &self.from(position)[..got.len()];
         if expected == got {
             return 0;
@@ -146,7 +152,8 @@ impl Pattern {
         let mut at = STALLED_BYTE as i64 - i64::from(in_message);
         while self.is_framed && at < got.len() as i64 {
             if let Ok(at) = usize::try_from(at) {
-                marks += u64::from(expected[at] | STALLED_BIT == got[at] && expected[at] != got[at]);
+                marks +=
+                    u64::from(expected[at] | STALLED_BIT == got[at] && expected[at] != got[at]);
             }
             at += i64::from(self.message(number).len);
             number = self.next(number);

@@ -63,8 +63,8 @@ pub(crate) struct Tally {
     pub(crate) payload_share: f64,
     /// How long the window was open.
     pub(crate) measured: Duration,
-    /// CPU time of the threads in that time, and the highest share of its core that one used;
-    /// none where the system does not tell.
+    /// CPU time that the threads used for the load in that time, and the highest share of its core
+    /// that one did; none where the system does not tell.
     pub(crate) cpu: Option<Duration>,
     pub(crate) cpu_share: Option<f64>,
     pub(crate) intervals: Vec<Interval>,
@@ -191,6 +191,8 @@ pub(crate) struct Recorder {
     is_over: bool,
     opened_at: u64,
     cpu_at_opening: Option<Duration>,
+    /// Nanoseconds of the window in which the thread only looked for something to do.
+    idle: u64,
 }
 
 impl Recorder {
@@ -206,6 +208,7 @@ impl Recorder {
             is_over: false,
             opened_at: 0,
             cpu_at_opening: None,
+            idle: 0,
             window,
         };
         // Before the window, intervals are counted back from its beginning.
@@ -276,6 +279,11 @@ impl Recorder {
         }
     }
 
+    /// For `time` nanoseconds there was nothing to do, and the thread did not sleep.
+    pub(crate) fn on_idle(&mut self, time: u64) {
+        self.idle += if self.is_open { time } else { 0 };
+    }
+
     /// A connect took `time` nanoseconds.
     pub(crate) fn on_connect(&mut self, time: u64) {
         if self.is_open {
@@ -328,7 +336,9 @@ impl Recorder {
         self.is_open = false;
         self.is_over = true;
         let measured = Duration::from_nanos(now - self.opened_at);
-        let used = |(end, begin): (Duration, Duration)| end.saturating_sub(begin);
+        let idle = Duration::from_nanos(self.idle);
+        let used =
+            |(end, begin): (Duration, Duration)| end.saturating_sub(begin).saturating_sub(idle);
         self.tally.measured = measured;
         self.tally.cpu = thread_cpu_time().zip(self.cpu_at_opening).map(used);
         self.tally.cpu_share =

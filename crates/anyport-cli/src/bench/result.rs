@@ -270,8 +270,66 @@ fn buckets(latency: &Histogram<u64>) -> Vec<Bucket> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorder::new_histogram;
+    use super::super::recorder::{Recorder, new_histogram};
     use super::*;
+    use std::time::Duration;
+
+    fn result(load: &Load, change: impl FnOnce(&mut Tally)) -> BenchResult {
+        let mut recorder = Recorder::new(load, 1.0);
+        let second = 1_000_000_000;
+        recorder.roll(second);
+        (0..100).for_each(|us| recorder.on_message(us * 1000, 0, us % 10 == 0));
+        let mut tally = recorder.finish(4 * second);
+        change(&mut tally);
+        BenchResult::new(load, &tally, 2)
+    }
+
+    fn load() -> Load {
+        Load::closed(([127, 0, 0, 1], 7000).into(), 1)
+    }
+
+    #[test]
+    fn a_generator_above_its_share_of_a_core_says_so() {
+        let with_share = |share| result(&load(), |tally| tally.cpu_share = Some(share));
+        let limit = with_share(0.95);
+        assert_eq!(limit.generator_is_limit, Some(true));
+        assert!(limit.warnings()[0].contains("95 % of its core"));
+        let fine = with_share(0.85);
+        assert_eq!(fine.generator_is_limit, Some(false));
+        assert!(fine.warnings().is_empty());
+        let unknown = result(&load(), |tally| tally.cpu_share = None);
+        assert_eq!(unknown.generator_is_limit, None);
+    }
+
+    #[test]
+    fn a_rate_that_was_not_met_says_so() {
+        let asked = |rate| Load { rate: Some(rate), ..load() };
+        let second = |tally: &mut Tally| {
+            tally.cpu_share = None;
+            tally.measured = Duration::from_secs(1);
+        };
+        assert!(result(&asked(100.0), second).warnings().is_empty());
+        assert!(result(&asked(200.0), second).warnings()[0].contains("200 a second were asked"));
+    }
+
+    #[test]
+    fn stalled_messages_and_the_others_are_all() {
+        let result = result(&load(), |_| ());
+        let (stalled, others) = (result.stalled.expect("some"), result.others.expect("some"));
+        assert_eq!((stalled.messages, others.messages), (10, 90));
+    }
+
+    #[test]
+    fn the_budget_covers_errors_and_never_wrong_bytes() {
+        let with_errors = |count| {
+            result(&load(), |tally| {
+                tally.errors.insert("closed", count);
+            })
+        };
+        assert!(with_errors(2).is_well());
+        assert!(!with_errors(3).is_well());
+        assert!(!result(&load(), |tally| tally.wrong_bytes = 1).is_well());
+    }
 
     #[test]
     fn the_bars_of_the_histogram_hold_every_message() {

@@ -113,9 +113,8 @@ impl Sockets {
             return Ok(());
         }
         let event = Event::new(index, true, wants_room);
-        self.get(index).map_or(Ok(()), |socket| {
-            self.poller.modify_with_mode(socket, event, self.mode)
-        })
+        self.get(index)
+            .map_or(Ok(()), |socket| self.poller.modify_with_mode(socket, event, self.mode))
     }
 
     /// Says that nothing more will be sent at `index`.

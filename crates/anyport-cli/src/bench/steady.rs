@@ -8,6 +8,7 @@
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use polling::Events;
@@ -137,10 +138,20 @@ impl<'a> Steady<'a> {
             if self.recorder.is_over() || self.open == 0 {
                 return Ok(());
             }
+            let started = self.started;
             let next = match self.schedule {
                 Some(schedule) => self.send_due(schedule, now),
                 None => self.start_loops(now),
             };
+            if self.load.spins() {
+                let found = self.turn(events, Duration::ZERO)?;
+                if found == 0 && next > now && self.started == started {
+                    // Whoever else wants this core is welcome to it.
+                    thread::yield_now();
+                    self.recorder.on_idle(self.now() - now);
+                }
+                continue;
+            }
             let until = next.min(self.recorder.window().end);
             self.turn(events, Duration::from_nanos(until.saturating_sub(now)))?;
         }
@@ -225,8 +236,8 @@ impl<'a> Steady<'a> {
         })
     }
 
-    /// One wait and what it brought.
-    fn turn(&mut self, events: &mut Events, timeout: Duration) -> Result<(), Failure> {
+    /// One wait and what it brought; returns the number of events.
+    fn turn(&mut self, events: &mut Events, timeout: Duration) -> Result<usize, Failure> {
         if self.shared.stop.is_set() {
             return Err(Failure::Interrupted);
         }
@@ -239,7 +250,7 @@ impl<'a> Steady<'a> {
             let wants_room = self.connections[event.key].unsent() > 0;
             self.sockets.await_next(event.key, wants_room).map_err(Failure::poll)?;
         }
-        Ok(())
+        Ok(events.len())
     }
 
     /// Hands what the connection owes to the system, as far as it takes it.

@@ -65,7 +65,7 @@ fn latencies(result: &BenchResult) -> String {
         rows.push(line("others", &others));
     }
     let sizes = result.by_size.iter();
-    rows.extend(sizes.map(|part| line(&format_size(part.size), &part.latency)));
+    rows.extend(sizes.map(|part| line(&format!("size {}", format_size(part.size)), &part.latency)));
     rows.extend(result.connect.map(|connect| line("connect", &connect)));
     rows.extend(result.send_lag.map(|lag| line("sent late", &lag)));
     let headings = ["latency us", "count", "p50", "p99", "p99.9", "p99.99", "max"];
@@ -111,8 +111,7 @@ fn timeline(result: &BenchResult) -> String {
             ]
         })
         .collect();
-    let headings =
-        ["second", "msgs/s", "MB/s", "p50 us", "p99 us", "p99.9 us", "max us", "errors"];
+    let headings = ["second", "msgs/s", "MB/s", "p50 us", "p99 us", "p99.9 us", "max us", "errors"];
     let text = table(&headings, &rows);
     match left_out {
         0 => text,

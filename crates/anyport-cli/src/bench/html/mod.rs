@@ -87,7 +87,8 @@ pub(super) fn write_comparison(
             for number in 1..names.len() {
                 let change = describe_change(figure, number);
                 let class = change.rsplit(' ').next().filter(|word| *word != "%").unwrap_or("");
-                let _ = write!(body, "<td>{}</td><td class=\"{class}\">{change}</td>", value(number));
+                let _ =
+                    write!(body, "<td>{}</td><td class=\"{class}\">{change}</td>", value(number));
             }
             body += "</tr>\n";
         }
@@ -115,9 +116,8 @@ fn one_result(result: &BenchResult) -> String {
     let rate = [quantile("messages", |point| Some(point.msgs_per_s))];
     let spectrum = [Series { name: "latency".into(), points: spectrum(&result.histogram) }];
     let all: u64 = result.histogram.iter().map(|bar| bar.count).sum();
-    let share = |bar: &Bucket| {
-        (bar.from_us, bar.to_us, bar.count as f64 / all.max(1) as f64 * 100.0)
-    };
+    let share =
+        |bar: &Bucket| (bar.from_us, bar.to_us, bar.count as f64 / all.max(1) as f64 * 100.0);
     let histogram: Vec<(f64, f64, f64)> = result.histogram.iter().map(share).collect();
     body += "<div class=\"plots\">\n";
     body += &card("Percentiles over time", &lines(&SECONDS, &LATENCY, &percentiles));
@@ -271,7 +271,13 @@ fn time(us: f64) -> String {
 }
 
 fn plain_to_three(value: f64) -> String {
-    let decimals = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let decimals = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     let text = format!("{value:.decimals$}");
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),

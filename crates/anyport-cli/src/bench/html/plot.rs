@@ -162,7 +162,9 @@ fn frame(x: &Axis, across: Range, y: &Axis, up: Range) -> String {
     let (right, ground) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
     for tick in up.ticks() {
         let at = place_y(up, tick);
-        svg += &format!("<line class=\"grid\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\"/>\n");
+        svg += &format!(
+            "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\"/>\n"
+        );
         svg += &format!(
             "<text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
             LEFT - 6.0,
@@ -172,14 +174,18 @@ fn frame(x: &Axis, across: Range, y: &Axis, up: Range) -> String {
     }
     for tick in across.ticks() {
         let at = place_x(across, tick);
-        svg += &format!("<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{ground}\"/>\n");
+        svg += &format!(
+            "<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{ground}\"/>\n"
+        );
         svg += &format!(
             "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
             ground + 16.0,
             (x.format)(tick)
         );
     }
-    svg += &format!("<line class=\"axis\" x1=\"{LEFT}\" y1=\"{ground}\" x2=\"{right}\" y2=\"{ground}\"/>\n");
+    svg += &format!(
+        "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{ground}\" x2=\"{right}\" y2=\"{ground}\"/>\n"
+    );
     svg += &format!(
         "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
         (LEFT + right) / 2.0,
