@@ -240,7 +240,11 @@ pub(super) fn describe_change(figure: &Compared, number: usize) -> String {
         worse if worse < -NOTEWORTHY => " better",
         _ => "",
     };
-    if change.is_infinite() { format!("new{verdict}") } else { format!("{change:+.1} %{verdict}") }
+    match change {
+        change if change.is_infinite() => format!("new{verdict}"),
+        change if change.abs() >= 1000.0 => format!("{change:+.0} %{verdict}"),
+        change => format!("{change:+.1} %{verdict}"),
+    }
 }
 
 fn text(names: &[String], comparisons: &[Comparison], is_coloured: bool) -> String {

@@ -132,13 +132,13 @@ impl Load {
     pub(crate) fn describe(&self) -> String {
         let mut text = match self.mode() {
             Mode::Churn => format!(
-                "{}: churn, {} connections at a time, one {} message each",
+                "{}: churn, {} connections at a time, one message of {} each",
                 self.peer,
                 format_count(self.conns as u64),
                 self.sizes
             ),
             _ => format!(
-                "{}: {} connections, {} messages",
+                "{}: {} connections, messages of {}",
                 self.peer,
                 format_count(self.conns as u64),
                 self.sizes
@@ -156,10 +156,14 @@ impl Load {
             text += &format!(", {} threads", self.threads);
         }
         text += &format!(", {}", format_duration(self.measured));
-        for (time, name) in [(self.ramp, "ramp"), (self.warmup, "warm-up")] {
-            if !time.is_zero() {
-                text += &format!(" after {} of {name}", format_duration(time));
-            }
+        let before = [(self.ramp, "ramp"), (self.warmup, "warm-up")];
+        let before: Vec<String> = before
+            .iter()
+            .filter(|(time, _)| !time.is_zero())
+            .map(|(time, name)| format!("{} of {name}", format_duration(*time)))
+            .collect();
+        if !before.is_empty() {
+            text += &format!(" after {}", before.join(" and "));
         }
         if self.is_framed {
             text += ", framed";

@@ -110,7 +110,7 @@ fn either_name_of_the_measured_time_is_taken() {
         let output =
             anyport(&["bench", &server.addr, "--conns", "2", name, "100ms", "--warmup", "0"]);
         let printed = text(&output.stdout);
-        assert!(printed.contains("2 connections, 64 messages, pipeline 1, 0.1s"), "{printed}");
+        assert!(printed.contains("2 connections, messages of 64, pipeline 1, 0.1s"), "{printed}");
     }
 }
 

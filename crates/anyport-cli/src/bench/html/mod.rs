@@ -33,7 +33,7 @@ pub(super) fn write(path: &Path, title: &str, results: &[BenchResult]) -> Result
             let name = result.label.as_deref().unwrap_or(&result.addr);
             let _ = writeln!(body, "<h2>{}</h2>", escaped(name));
             let line = format!(
-                "{} connections, {} active, {} messages",
+                "{} connections, {} active, messages of {}",
                 format_count(result.row.conns as u64),
                 format_count(result.active as u64),
                 result.sizes
@@ -135,7 +135,7 @@ fn tiles(result: &BenchResult) -> String {
     let maybe = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), time);
     let mut tiles = vec![
         ("messages/s", format_count(row.msgs_per_s as u64), false),
-        ("MB/s each way", short(row.mb_per_s), false),
+        ("MB/s", short(row.mb_per_s), false),
         ("p50", maybe(row.p50_us), false),
         ("p99", maybe(row.p99_us), false),
         ("p99.9", maybe(row.p999_us), false),
@@ -146,10 +146,10 @@ fn tiles(result: &BenchResult) -> String {
     ];
     if let Some(share) = result.generator_cpu_share {
         let is_limit = result.generator_is_limit == Some(true);
-        tiles.push(("generator's core", format!("{:.0} %", share * 100.0), is_limit));
+        tiles.push(("generator", format!("{:.0} %", share * 100.0), is_limit));
     }
     if let Some(cost) = row.cpu_us_per_msg {
-        tiles.push(("server CPU a message", format!("{} us", short(cost)), false));
+        tiles.push(("server CPU", format!("{} us", short(cost)), false));
     }
     let mut html = String::from("<div class=\"tiles\">\n");
     for (name, value, is_bad) in tiles {
@@ -288,9 +288,9 @@ fn plain_to_three(value: f64) -> String {
 fn nines(value: f64) -> String {
     match value.round() as i32 {
         0 => "0".into(),
-        1 => "p90".into(),
-        2 => "p99".into(),
-        nines => format!("p99.{}", "9".repeat(usize::try_from(nines - 2).unwrap_or(0))),
+        1 => "90".into(),
+        2 => "99".into(),
+        nines => format!("99.{}", "9".repeat(usize::try_from(nines - 2).unwrap_or(0))),
     }
 }
 

@@ -8,10 +8,13 @@ use super::escaped;
 /// The drawing, in units of the view box.
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 270.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 42.0;
+
+/// About half of a character of a label.
+const CHAR_HALF: f64 = 4.2;
 
 /// Above this many points of a line, single ones are not marked.
 const MARKS_MAX: usize = 90;
@@ -80,7 +83,7 @@ impl Range {
     fn ticks(self) -> Vec<f64> {
         match self.scale {
             Scale::Linear => {
-                let rough = (self.to - self.from) / 5.0;
+                let rough = (self.to - self.from) / 7.0;
                 let power = 10f64.powf(rough.log10().floor());
                 let steps = [1.0, 2.0, 5.0, 10.0];
                 let step = steps.iter().map(|s| s * power).find(|s| *s >= rough).unwrap_or(rough);
@@ -177,10 +180,13 @@ fn frame(x: &Axis, across: Range, y: &Axis, up: Range) -> String {
         svg += &format!(
             "<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{ground}\"/>\n"
         );
+        let label = (x.format)(tick);
+        // A label at the right end would be cut off if it stood in the middle of its line.
+        let place = at.min(WIDTH - 1.0 - label.chars().count() as f64 * CHAR_HALF);
         svg += &format!(
-            "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+            "<text class=\"tick\" x=\"{place:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
             ground + 16.0,
-            (x.format)(tick)
+            label
         );
     }
     svg += &format!(
@@ -214,7 +220,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside() {
         let range = Range::of([3.0, 97.0].into_iter(), Scale::Linear);
-        assert_eq!(range.ticks(), [0.0, 50.0, 100.0]);
+        assert_eq!(range.ticks(), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
         let range = Range::of([0.3, 900.0].into_iter(), Scale::Log);
         assert_eq!(range.ticks(), [0.1, 1.0, 10.0, 100.0, 1000.0]);
     }
