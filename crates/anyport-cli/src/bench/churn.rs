@@ -15,10 +15,11 @@ use polling::Events;
 use super::generator::{Failure, Share, Shared, TICK};
 use super::load::Load;
 use super::pattern::{Message, Pattern, RUN_LEN};
-use super::recorder::{Recorder, Tally, kind_of};
+use super::recorder::{Recorder, kind_of};
 use super::schedule::Schedule;
 use super::sockets::{Route, Sockets};
 use super::system::advice;
+use super::tally::Tally;
 use crate::header::{STALLED_BIT, STALLED_BYTE};
 
 /// The longest time for one exchange.
@@ -98,6 +99,9 @@ impl<'a> Churn<'a> {
                 let all = self.recorder.messages() * self.load.threads as u64;
                 self.shared.messages.store(all, Relaxed);
             }
+            if self.recorder.is_over() {
+                self.count_unsent();
+            }
             if self.recorder.is_over() && self.free.len() == self.exchanges.len() {
                 return Ok(self.recorder.finish(now));
             }
@@ -163,6 +167,18 @@ impl<'a> Churn<'a> {
         });
         if let Err(error) = self.sockets.connect(place, Route::new(self.load, index)) {
             self.fail(place, &error);
+        }
+    }
+
+    /// The load is over: exchanges that were due and found no place are not begun any more, but
+    /// have waited.
+    fn count_unsent(&mut self) {
+        let end = self.recorder.window().end;
+        while let Some(due) = self.schedule.map(|schedule| schedule.due(self.started))
+            && due < end
+        {
+            self.started += 1;
+            self.recorder.on_unsent(end - due);
         }
     }
 

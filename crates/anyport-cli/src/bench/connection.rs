@@ -2,6 +2,8 @@
 //!
 //! No I/O and no clock; one cache line, since there are thousands. Called by `steady`.
 
+use std::ops::Range;
+
 use super::pattern::{Pattern, Place};
 use crate::header::{STALLED_BIT, STALLED_BYTE};
 
@@ -120,6 +122,27 @@ impl Connection {
         Some(Answered { number, part: message.part, is_stalled })
     }
 
+    /// Takes back every message of which no byte was handed to the system: their numbers, counted
+    /// like those of answered ones.
+    pub(crate) fn take_back_unsent(&mut self, pattern: &Pattern) -> Range<u64> {
+        let mut end = self.received - u64::from(self.in_message);
+        let (mut number, mut message) = (self.answered, self.coming);
+        while end < self.sent {
+            end += u64::from(pattern.message(message).len);
+            message = pattern.next(message);
+            number += 1;
+        }
+        let (kept, kept_messages) = (end, number);
+        self.next_to_queue = message;
+        while end < self.queued {
+            end += u64::from(pattern.message(message).len);
+            message = pattern.next(message);
+            number += 1;
+        }
+        self.queued = kept;
+        kept_messages..number
+    }
+
     /// Whether every byte started has come back.
     pub(crate) fn is_settled(&self) -> bool {
         self.received >= self.queued
@@ -208,6 +231,32 @@ mod tests {
         assert_eq!(connection.on_received(15), 5);
         assert_eq!(connection.on_received(10), 10);
         assert_eq!(connection.missing(), 25);
+    }
+
+    #[test]
+    fn a_message_is_taken_back_unless_a_byte_of_it_was_sent() {
+        let pattern = raw("10,200");
+        for sent in 0..60 {
+            let mut connection = Connection::new(pattern.place(1));
+            (0..40).for_each(|_| connection.queue(&pattern));
+            connection.on_sent(sent);
+            let got = sent / 2;
+            let answered = received(&mut connection, &pattern, got).len() as u64;
+            let unsent = connection.take_back_unsent(&pattern);
+            assert_eq!(unsent.end, 40);
+            assert!(unsent.start >= answered);
+            // What is left is the rest of a message that was begun.
+            assert!(connection.unsent() < 200);
+            let rest = connection.unsent() as usize;
+            connection.on_sent(rest);
+            let more = received(&mut connection, &pattern, sent - got + rest).len() as u64;
+            assert_eq!(answered + more, unsent.start);
+            assert!(connection.is_settled());
+            connection.queue(&pattern);
+            let len = connection.unsent() as usize;
+            connection.on_sent(len);
+            assert_eq!(received(&mut connection, &pattern, len), [unsent.start]);
+        }
     }
 
     #[test]

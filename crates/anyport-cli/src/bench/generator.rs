@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use super::churn::Churn;
 use super::load::Load;
-use super::recorder::Tally;
 use super::steady::Steady;
+use super::tally::Tally;
 use crate::interrupt::Interrupt;
 
 /// How often the watcher hears of a run, and an interrupt is seen.

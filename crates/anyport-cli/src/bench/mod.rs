@@ -3,9 +3,9 @@
 //!
 //! What is asked for: `load`, `sizes`, `source`, `budget`. What goes over the wire: `pattern`,
 //! `connection`, `schedule`. The system's side: `sockets`, `connect`, `system`. The loops: `steady`
-//! and `churn`, run by `generator`, measured by `recorder`. What is said: `result`, `report` (rows),
-//! `text`, `html`, `compare`. `suite` runs the experiments that the project's figures come from;
-//! `demo` uses the same generator.
+//! and `churn`, run by `generator`, measured by `recorder` into a `tally`. What is said: `result`,
+//! `report` (rows), `text`, `html`, `compare`. `suite` runs the experiments that the project's
+//! figures come from; `demo` uses the same generator.
 
 pub(crate) mod budget;
 mod churn;
@@ -27,6 +27,7 @@ pub(crate) mod source;
 mod steady;
 pub(crate) mod suite;
 mod system;
+mod tally;
 mod text;
 
 use std::net::SocketAddr;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::recorder::Tally;
+use super::tally::Tally;
 use crate::units::{format_count, format_size};
 
 /// One server under one load. A field is null where it was not measured.

@@ -9,8 +9,9 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::load::{Load, Mode};
-use super::recorder::{Tally, Window};
+use super::recorder::Window;
 use super::report::{Row, rounded};
+use super::tally::{Interval, Tally};
 
 /// Above this share of its core, the generator may be what was measured.
 const CPU_SHARE_MAX: f64 = 0.9;
@@ -44,6 +45,9 @@ pub(crate) struct BenchResult {
     pub(crate) duration_s: f64,
     /// Messages that came back in the measured window.
     pub(crate) messages: u64,
+    /// Messages that were due in the window but never sent, for want of room; each counts as a
+    /// latency with the time that it had waited.
+    pub(crate) unsent: u64,
     /// The row's percentiles and more.
     pub(crate) min_us: Option<f64>,
     pub(crate) mean_us: Option<f64>,
@@ -152,6 +156,7 @@ impl BenchResult {
             warmup_s: load.warmup.as_secs_f64(),
             duration_s: rounded(tally.measured.as_secs_f64()),
             messages: tally.messages,
+            unsent: tally.unsent,
             min_us: some(tally.latency.min() as f64),
             mean_us: some(tally.latency.mean()),
             p75_us: at(0.75),
@@ -204,6 +209,13 @@ impl BenchResult {
                 rate, self.row.msgs_per_s
             ));
         }
+        if self.unsent > 0 {
+            warnings.push(format!(
+                "{} messages were due but could not be sent: they count with the time that they \
+                 had waited by the end",
+                self.unsent
+            ));
+        }
         if let Some((lag, p99)) = self.send_lag.map(|lag| lag.p99_us).zip(self.row.p99_us)
             && lag > p99 / 2.0
         {
@@ -234,7 +246,7 @@ fn quantile_us(latency: &Histogram<u64>, quantile: f64) -> Option<f64> {
 }
 
 fn points(tally: &Tally, window: Window) -> Vec<Point> {
-    let point = |interval: &super::recorder::Interval| {
+    let point = |interval: &Interval| {
         let lasting_s = interval.lasting as f64 / 1e9;
         let latency = interval.latency();
         Point {
@@ -270,7 +282,8 @@ fn buckets(latency: &Histogram<u64>) -> Vec<Bucket> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorder::{Recorder, new_histogram};
+    use super::super::recorder::Recorder;
+    use super::super::tally::new_histogram;
     use super::*;
     use std::time::Duration;
 

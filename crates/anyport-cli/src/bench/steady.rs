@@ -18,10 +18,11 @@ use super::connection::{Answered, Connection};
 use super::generator::{Failure, Share, Shared, TICK};
 use super::load::Load;
 use super::pattern::{Pattern, RUN_LEN};
-use super::recorder::{Recorder, Tally, kind_of};
+use super::recorder::{Recorder, kind_of};
 use super::schedule::Schedule;
 use super::sockets::Sockets;
 use super::system::receive_uncopied;
+use super::tally::Tally;
 
 /// The longest time for the missing bytes to come back once the load has ended.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -123,6 +124,7 @@ impl<'a> Steady<'a> {
         (0..self.sockets.len()).for_each(|index| self.receive(index));
         self.load(&mut events)?;
         self.phase = Phase::Drain;
+        self.take_back_unsent();
         self.drain(&mut events)?;
         self.phase = Phase::Goodbye;
         self.say_goodbye(&mut events)?;
@@ -166,11 +168,32 @@ impl<'a> Steady<'a> {
             }
             let index = (self.started % self.share.active as u64) as usize;
             self.started += 1;
+            let is_blocked = self.connections[index].unsent() > 0;
             self.connections[index].queue(&self.pattern);
             self.recorder.on_send_lag(now - due);
-            self.flush(index);
+            // One that waits for room is flushed when that comes.
+            if !is_blocked {
+                self.flush(index);
+            }
         }
         now
+    }
+
+    /// The load is over: what was due and never sent is not sent any more, but has waited.
+    fn take_back_unsent(&mut self) {
+        let (Some(schedule), active) = (self.schedule, self.share.active) else {
+            return;
+        };
+        let end = self.recorder.window().end;
+        for index in 0..active {
+            if self.sockets.get(index).is_none() {
+                continue;
+            }
+            for number in self.connections[index].take_back_unsent(&self.pattern) {
+                let due = schedule.due(number * active as u64 + index as u64);
+                self.recorder.on_unsent(end.saturating_sub(due));
+            }
+        }
     }
 
     /// Starts the loops of connections, over the time of the ramp; returns when the next one is

@@ -82,6 +82,26 @@ fn the_time_line_shows_when_the_stall_was() {
 }
 
 #[test]
+fn what_a_server_has_no_room_for_is_a_latency_and_no_error() {
+    // 64 KiB in 20 ms at the most, of ten times as much that is due.
+    let addr = serve(|stream| {
+        echo(stream, |_| {
+            thread::sleep(Duration::from_millis(20));
+            true
+        });
+    });
+    for load in [&["--size", "16k", "--conns", "1"][..], &["--churn", "--conns", "2"]] {
+        let rate = ["--rate", "2000", "--duration", "1s", "--warmup", "0", "--json", "-"];
+        let output = anyport(&[&["bench", &addr][..], load, &rate].concat());
+        let row: Value = serde_json::from_slice(&output.stdout).expect("a row");
+        assert!(output.status.success(), "{}: {row}", text(&output.stderr));
+        assert!(row["unsent"].as_u64() > Some(0), "{row}");
+        assert!(us(&row, "p50_us") > 300_000.0, "half of them had waited: {row}");
+        assert!(us(&row, "msgs_per_s") < 1000.0, "{row}");
+    }
+}
+
+#[test]
 fn one_wrong_byte_in_a_million_is_found() {
     let (seen, spoilt) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let addr = serve({
