@@ -37,7 +37,8 @@ const COMPARE_EXAMPLES: &str = "\
 Examples:
   anyport bench compare before.json after.json
   anyport bench compare main.json branch.json --fail-above 10%
-Rows are matched by label, model, backend, connections and size. The first file is the base.
+Rows are matched by label, model, backend, connections and size. The first file is the base. Where
+the rounds of a suite spread over the same values, a change is noise and never fails.
 Exit status: 0 all well, 1 something is worse than --fail-above allows, 2 usage.
 ";
 
@@ -201,9 +202,12 @@ pub(crate) struct CompareArgs {
     pub(crate) html: Option<PathBuf>,
 }
 
+/// Of several addresses the first IPv4 one: most servers under test listen there.
 fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("{error}: write HOST:PORT"))?;
-    found.next().ok_or_else(|| format!("`{text}` has no address"))
+    let found = text.to_socket_addrs().map_err(|error| format!("{error}: write HOST:PORT"))?;
+    let found: Vec<SocketAddr> = found.collect();
+    let preferred = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
+    preferred.copied().ok_or_else(|| format!("`{text}` has no address"))
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -54,6 +54,8 @@ pub(super) struct AnyRow {
     mode: Option<String>,
     pub(super) timeline: Vec<Point>,
     pub(super) histogram: Vec<Bucket>,
+    /// Lowest and highest value of figures that were measured several times.
+    spread: BTreeMap<String, [f64; 2]>,
     #[serde(flatten)]
     figures: BTreeMap<String, serde_json::Value>,
 }
@@ -100,6 +102,8 @@ pub(super) struct Compared {
     pub(super) values: Vec<Option<f64>>,
     /// Of each file against the first, in per cent; null where that cannot be told.
     pub(super) change_percent: Vec<Option<f64>>,
+    /// Whether the runs of a file spread over the same values as those of the first.
+    pub(super) is_noise: Vec<bool>,
     /// Whether more is better.
     #[serde(skip)]
     is_more_better: bool,
@@ -217,7 +221,13 @@ fn compare(name: String, rows: &[AnyRow]) -> Comparison {
             (Some(base), Some(value)) if base > 0.0 => Some(rounded((value / base - 1.0) * 100.0)),
             _ => None,
         };
+        let is_noise = |row: &AnyRow| {
+            let range = |row: &AnyRow| row.spread.get(figure.field).copied();
+            let both = range(&rows[0]).zip(range(row));
+            both.is_some_and(|(base, other)| base[0] <= other[1] && other[0] <= base[1])
+        };
         Some(Compared {
+            is_noise: rows.iter().map(is_noise).collect(),
             field: figure.field,
             title: figure.title,
             change_percent: values.iter().map(change).collect(),
@@ -236,6 +246,7 @@ pub(super) fn describe_change(figure: &Compared, number: usize) -> String {
         return "-".into();
     };
     let verdict = match worse {
+        worse if worse.abs() > NOTEWORTHY && figure.is_noise[number] => " noise",
         worse if worse > NOTEWORTHY => " worse",
         worse if worse < -NOTEWORTHY => " better",
         _ => "",
@@ -283,7 +294,8 @@ fn too_bad(names: &[String], comparisons: &[Comparison], limit: f64) -> Vec<Stri
     for comparison in comparisons {
         for figure in comparison.figures.iter().filter(|figure| figure.is_judged) {
             for (number, name) in names.iter().enumerate().skip(1) {
-                if figure.worse_by(number).is_some_and(|worse| worse > limit) {
+                let is_worse = figure.worse_by(number).is_some_and(|worse| worse > limit);
+                if is_worse && !figure.is_noise[number] {
                     let (name, of) = (name, &comparison.name);
                     let change = describe_change(figure, number);
                     lines.push(format!("{of}: {} of {name}: {change}", figure.title));
@@ -343,6 +355,18 @@ mod tests {
             r#"{"msgs_per_s": 1, "wrong_bytes": 1}"#,
         );
         assert_eq!(too_bad(&["a".into(), "b".into()], &all, 1e5).len(), 1);
+    }
+
+    #[test]
+    fn a_change_within_the_spread_of_the_rounds_is_noise() {
+        let base = r#"{"msgs_per_s": 100, "spread": {"msgs_per_s": [80, 110]}}"#;
+        let other = r#"{"msgs_per_s": 70, "spread": {"msgs_per_s": [60, 85]}}"#;
+        let apart = r#"{"msgs_per_s": 70, "spread": {"msgs_per_s": [60, 79]}}"#;
+        let names = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(describe_change(&compared(base, other)[0].figures[0], 1), "-30.0 % noise");
+        assert!(too_bad(&names, &compared(base, other), 10.0).is_empty());
+        assert_eq!(describe_change(&compared(base, apart)[0].figures[0], 1), "-30.0 % worse");
+        assert_eq!(too_bad(&names, &compared(base, apart), 10.0).len(), 1);
     }
 
     #[test]

@@ -27,6 +27,8 @@ const BUCKETS_PER_DOUBLING: f64 = 8.0;
 pub(crate) struct BenchResult {
     #[serde(flatten)]
     pub(crate) row: Row,
+    /// Of the program that measured.
+    pub(crate) version: &'static str,
     pub(crate) label: Option<String>,
     pub(crate) addr: String,
     pub(crate) mode: Mode,
@@ -78,6 +80,8 @@ pub(crate) struct BenchResult {
     pub(crate) by_size: Vec<SizeLatency>,
     pub(crate) timeline: Vec<Point>,
     pub(crate) histogram: Vec<Bucket>,
+    /// Lowest and highest value of some figures, where a suite made several runs.
+    pub(crate) spread: BTreeMap<&'static str, [f64; 2]>,
 }
 
 /// The distribution of some latencies.
@@ -142,6 +146,7 @@ impl BenchResult {
         };
         Self {
             row: Row::from_outcome(load.conns, load.sizes.mean().round() as usize, tally),
+            version: env!("CARGO_PKG_VERSION"),
             label: None,
             addr: load.peer.to_string(),
             mode: load.mode(),
@@ -185,6 +190,7 @@ impl BenchResult {
                 .collect(),
             timeline: points(tally, Window::new(load)),
             histogram: buckets(&tally.latency),
+            spread: BTreeMap::new(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! that the project states comes from one of them. Rounds go through all experiments in turn, so
 //! that a disturbance hits one round and not one experiment. Called by `bench`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use clap::ValueEnum;
 use super::budget::ErrorBudget;
 use super::generator::Failure;
 use super::load::Load;
-use super::report::{HEADINGS, print, table, write_json};
+use super::report::{HEADINGS, Row, print, table, write_json};
 use super::result::BenchResult;
 use super::sizes::SizeMix;
 use super::source::Sources;
@@ -22,7 +23,7 @@ use crate::args::SuiteArgs;
 use crate::ending::Ending;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::units::format_duration;
+use crate::units::{format_count, format_duration};
 
 /// One experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -132,14 +133,39 @@ fn load(experiment: Experiment, args: &SuiteArgs) -> Load {
     }
 }
 
-/// The run in the middle: by throughput, or where that was given by p99.
+/// The run in the middle, by throughput, or where that was given by p99; with the spread of all.
 fn median(mut runs: Vec<BenchResult>) -> Option<BenchResult> {
+    let spread = spread(&runs);
     runs.sort_by(|a, b| match a.rate_per_s {
         None => a.row.msgs_per_s.total_cmp(&b.row.msgs_per_s),
         Some(_) => a.row.p99_us.unwrap_or(0.0).total_cmp(&b.row.p99_us.unwrap_or(0.0)),
     });
     let middle = runs.len().checked_sub(1)? / 2;
-    Some(runs.swap_remove(middle))
+    Some(BenchResult { spread, ..runs.swap_remove(middle) })
+}
+
+/// A figure of a row; none where it was not measured.
+type Figure = fn(&Row) -> Option<f64>;
+
+/// What varies from run to run.
+const SPREAD: [(&str, Figure); 6] = [
+    ("msgs_per_s", |row| Some(row.msgs_per_s)),
+    ("mb_per_s", |row| Some(row.mb_per_s)),
+    ("p50_us", |row| row.p50_us),
+    ("p99_us", |row| row.p99_us),
+    ("p999_us", |row| row.p999_us),
+    ("cpu_us_per_msg", |row| row.cpu_us_per_msg),
+];
+
+/// Lowest and highest value of each figure; empty for a single run.
+fn spread(runs: &[BenchResult]) -> BTreeMap<&'static str, [f64; 2]> {
+    let range = |&(name, figure): &(&'static str, Figure)| {
+        let values = runs.iter().filter_map(|run| figure(&run.row));
+        let range = values
+            .fold([f64::MAX, f64::MIN], |[low, high], value| [low.min(value), high.max(value)]);
+        (range[0] <= range[1]).then_some((name, range))
+    };
+    if runs.len() > 1 { SPREAD.iter().filter_map(range).collect() } else { BTreeMap::new() }
 }
 
 fn report(args: &SuiteArgs, results: &[BenchResult], troubles: &[String]) -> Result<(), String> {
@@ -176,6 +202,10 @@ fn text(results: &[BenchResult]) -> String {
     let mut text = table(&headings, &results.iter().map(cells).collect::<Vec<_>>());
     for result in results {
         let name = result.label.as_deref().unwrap_or_default();
+        if let Some([low, high]) = result.spread.get("msgs_per_s") {
+            let (low, high) = (format_count(*low as u64), format_count(*high as u64));
+            text += &format!("{name}: all rounds: {low} to {high} msgs/s\n");
+        }
         for warning in result.warnings() {
             text += &format!("{name}: careful: {warning}\n");
         }
