@@ -1,6 +1,9 @@
 //! The command line: every flag of every command, once.
 //!
-//! Read by `main`; the commands take the parsed structs as they are. Help fits a screen.
+//! Read by `main`; the commands take the parsed structs as they are. Help fits a screen; the man
+//! page and the completions come from the same definitions.
+
+mod bench;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,13 +11,15 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::units::{parse_duration, parse_size};
+use crate::units::{parse_count, parse_duration, parse_size};
+pub(crate) use bench::{BenchArgs, BenchCommand, CompareArgs, LoadArgs, SuiteArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   anyport demo                              the comparison, in about a minute
   anyport serve echo --listen 127.0.0.1:7000
   anyport bench 127.0.0.1:7000 --conns 1000 --size 16k --verify
+  anyport man > anyport.1
 ";
 
 const ECHO_EXAMPLES: &str = "\
@@ -25,17 +30,10 @@ Examples:
   anyport serve echo --stall-every 5000 --stall 20ms --stall-kind spin
 ";
 
-const BENCH_EXAMPLES: &str = "\
-Examples:
-  anyport bench 127.0.0.1:7000 --conns 1000 --size 16k --secs 3 --verify
-  anyport bench 127.0.0.1:7000 --size 64 --pipeline 16 --framed --json -
-Exit status: 0 all well, 1 an error or a wrong byte, 2 usage, 130 interrupted.
-";
-
 const DEMO_EXAMPLES: &str = "\
 Examples:
   anyport demo
-  anyport demo --conns 1000,5000 --size 16k --secs 3 --json rows.json
+  anyport demo --conns 1000,5000 --size 16k --duration 3s --json rows.json
 Exit status: 0 all well, 1 an error, a wrong byte or a server that could not run,
 2 usage, 130 interrupted.
 ";
@@ -54,9 +52,29 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Serve(Serve),
     /// Load an echo server and measure it
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// Compare thread-per-connection with completion ports on this machine
     Demo(DemoArgs),
+    /// Print the man page
+    Man(ManArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this directory, in place of the whole on standard output
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,7 +123,7 @@ pub(crate) struct EchoArgs {
     /// TCP congestion control, where the system lets programs choose
     #[arg(long, value_name = "NAME")]
     pub(crate) congestion: Option<String>,
-    /// Stall the handler at every N-th message; 0: never
+    /// Stall the handler at every N-th message, marked if framed; 0: never
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) stall_every: u64,
     /// How long a stall lasts
@@ -120,45 +138,6 @@ pub(crate) struct EchoArgs {
     /// End when standard input ends: a parent that dies takes its server with it
     #[arg(long, hide = true)]
     pub(crate) end_with_stdin: bool,
-}
-
-/// `bench`.
-#[derive(Debug, Args)]
-#[command(after_help = BENCH_EXAMPLES)]
-pub(crate) struct BenchArgs {
-    /// Address of the echo server
-    #[arg(value_name = "ADDR")]
-    pub(crate) addr: SocketAddr,
-    /// Connections
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = positive)]
-    pub(crate) conns: usize,
-    /// How many of them carry traffic; the others stay idle  [default: all]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) active: Option<usize>,
-    /// Payload of a message
-    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = message_size)]
-    pub(crate) size: usize,
-    /// Messages in flight on each connection
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
-    pub(crate) pipeline: usize,
-    /// Time measured
-    #[arg(long, value_name = "TIME", default_value = "3", value_parser = run_time)]
-    pub(crate) secs: Duration,
-    /// Time under load before that
-    #[arg(long, value_name = "TIME", default_value = "1", value_parser = parse_duration)]
-    pub(crate) warmup: Duration,
-    /// Compare every echoed byte; each connection sends bytes of its own
-    #[arg(long)]
-    pub(crate) verify: bool,
-    /// Give each message the 8-byte header (serve echo --framed)
-    #[arg(long)]
-    pub(crate) framed: bool,
-    /// TCP congestion control, where the system lets programs choose
-    #[arg(long, value_name = "NAME")]
-    pub(crate) congestion: Option<String>,
-    /// Write the row as JSON; `-` is standard output, in place of the table
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
 }
 
 /// `demo`.
@@ -178,10 +157,13 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) pipeline: usize,
     /// Time measured, for each server and round
-    #[arg(long, value_name = "TIME", default_value = "3", value_parser = run_time)]
+    #[arg(
+        long = "duration", alias = "secs", value_name = "TIME", default_value = "3s",
+        value_parser = run_time
+    )]
     pub(crate) secs: Duration,
     /// Time under load before that
-    #[arg(long, value_name = "TIME", default_value = "1", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     pub(crate) warmup: Duration,
     /// Echo whole frames with the 8-byte header
     #[arg(long)]
@@ -264,10 +246,10 @@ fn count(text: &str) -> Result<usize, String> {
 }
 
 fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err(format!("`{text}` is not a number from 1 up")),
-        Ok(number) if number > 1_000_000 => Err(format!("{number} is too many: at most 1000000")),
-        Ok(number) => Ok(number),
+    match parse_count(text).map(usize::try_from) {
+        Ok(Ok(0)) | Err(_) => Err(format!("`{text}` is not a number from 1 up")),
+        Ok(Ok(number @ ..=1_000_000)) => Ok(number),
+        Ok(_) => Err(format!("{text} is too many: at most 1m")),
     }
 }
 
@@ -317,6 +299,13 @@ mod tests {
             "anyport bench 127.0.0.1:1 --size 0",
             "anyport bench 127.0.0.1:1 --secs 0",
             "anyport bench nowhere",
+            "anyport bench",
+            "anyport bench 127.0.0.1:1 --rate 0",
+            "anyport bench 127.0.0.1:1 --max-errors -1",
+            "anyport bench 127.0.0.1:1 --churn --pipeline 2",
+            "anyport bench 127.0.0.1:1 --rate 5 --pipeline 2",
+            "anyport bench compare",
+            "anyport bench suite 127.0.0.1:1 E10",
             "anyport demo --conns 1000,",
             "anyport serve echo --frame-max 4g",
         ] {

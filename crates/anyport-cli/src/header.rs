@@ -1,17 +1,26 @@
 //! The 8-byte header of a frame: `PacketHeader { dataLength: u32, commandType: u32 }`, both
 //! little-endian; `dataLength` counts the payload only.
 //!
-//! Both ends use it: `serve echo --framed` to find the frames, `bench --framed` to make them.
+//! Both ends use it: `serve echo --framed` to find the frames, `bench --framed` to make them. The
+//! top bit of `commandType` is the server's: it marks the reply to a message whose handler stalled.
 
 /// Bytes of a header on the wire.
 pub(crate) const HEADER_LEN: usize = 8;
+
+/// Set in `commandType` by `serve echo --stall-every` in the reply to a stalled message.
+pub(crate) const STALLED_FLAG: u32 = 1 << 31;
+
+/// The byte of a frame that holds `STALLED_FLAG`, and the flag within it.
+pub(crate) const STALLED_BYTE: usize = HEADER_LEN - 1;
+pub(crate) const STALLED_BIT: u8 = (STALLED_FLAG >> 24) as u8;
 
 /// What stands in front of each payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PacketHeader {
     /// Payload bytes that follow the header.
     pub(crate) data_length: u32,
-    /// What the payload is, chosen by the sender; an echo returns it as it came.
+    /// What the payload is, chosen by the sender, who leaves `STALLED_FLAG` clear; an echo returns
+    /// it as it came.
     pub(crate) command_type: u32,
 }
 
@@ -44,6 +53,12 @@ mod tests {
         let header = PacketHeader { data_length: 0x0403_0201, command_type: 0x0807_0605 };
         assert_eq!(header.encode(), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(PacketHeader::decode(&header.encode()), Some(header));
+    }
+
+    #[test]
+    fn the_mark_of_a_stall_is_where_its_constants_say() {
+        let header = PacketHeader { data_length: 0, command_type: STALLED_FLAG };
+        assert_eq!(header.encode()[STALLED_BYTE], STALLED_BIT);
     }
 
     #[test]

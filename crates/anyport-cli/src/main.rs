@@ -1,6 +1,6 @@
 //! The program `anyport`: servers, a load generator, and a demo that compares them.
 //!
-//! `args` defines the command line; `serve`, `bench` and `demo` are the commands.
+//! `args` defines the command line; `serve`, `bench`, `demo` and `manual` are the commands.
 #![deny(unsafe_code)]
 
 mod args;
@@ -10,6 +10,7 @@ mod demo;
 mod ending;
 mod header;
 mod interrupt;
+mod manual;
 mod process;
 mod progress;
 mod serve;
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
             Command::Serve(Serve::Echo(args)) => serve::echo(args, &interrupt),
             Command::Bench(args) => bench::run(args, &interrupt),
             Command::Demo(args) => demo::run(args, &interrupt, descriptors),
+            Command::Man(args) => manual::pages(args),
+            Command::Completions(args) => manual::completions(args),
         },
     };
     ending.report()

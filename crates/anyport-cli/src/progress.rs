@@ -3,6 +3,9 @@
 
 use std::io::{IsTerminal, Write};
 
+/// Characters of a bar.
+const BAR_LEN: usize = 30;
+
 /// The line.
 pub(crate) struct Progress {
     is_terminal: bool,
@@ -39,5 +42,27 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// A bar that is filled to `part`, from 0 to 1: `[=====>    ]  55 %`.
+pub(crate) fn bar(part: f64) -> String {
+    let part = part.clamp(0.0, 1.0);
+    let filled = (part * BAR_LEN as f64) as usize;
+    let head = if filled < BAR_LEN { ">" } else { "" };
+    let body = format!("{}{head}", "=".repeat(filled));
+    format!("[{body:<BAR_LEN$}] {:>3.0} %", part * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_when_empty_as_when_full() {
+        assert_eq!(bar(0.0).len(), bar(1.0).len());
+        assert_eq!(bar(-1.0), bar(0.0));
+        assert_eq!(bar(2.0), bar(1.0));
+        assert!(bar(0.5).contains("===>") && bar(0.5).ends_with(" 50 %"));
     }
 }

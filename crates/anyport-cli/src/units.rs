@@ -1,7 +1,7 @@
-//! Sizes and durations as people type them (`64k`, `20ms`, `3`), and the same ones printed.
+//! Sizes, durations and counts as people type them (`64k`, `20ms`, `3`), and the same ones printed.
 //!
-//! Sizes are powers of 1,024; a bare duration is in seconds. Called by `args` while the command
-//! line is read, and by the tables.
+//! Sizes are powers of 1,024, counts of 1,000; a bare duration is in seconds. Called by `args` while
+//! the command line is read, and by the tables.
 
 use std::time::Duration;
 
@@ -23,7 +23,21 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is too large a size"))
 }
 
-/// Parses a duration: a number, then `us`, `ms`, `s`, `m` (minutes) or nothing for seconds.
+/// Parses a count: digits, then nothing, `k` (1,000) or `m` (1,000,000).
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_number(text.trim());
+    let refuse = || format!("`{text}` is not a count: write 500, 10k or 1m");
+    let factor = match unit {
+        "" => 1,
+        "k" | "K" => 1000,
+        "m" | "M" => 1_000_000,
+        _ => return Err(refuse()),
+    };
+    let number: u64 = number.parse().map_err(|_| refuse())?;
+    number.checked_mul(factor).ok_or_else(refuse)
+}
+
+/// Parses a duration: a number, then `us`, `ms`, `s`, `m` (minutes), `h` or nothing for seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let (number, unit) = split_number(text);
@@ -34,6 +48,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "us" => number / 1e6,
         "ms" => number / 1e3,
         "m" => number * 60.0,
+        "h" => number * 3600.0,
         _ => return Err(refuse()),
     };
     Duration::try_from_secs_f64(seconds).map_err(|_| refuse())
@@ -47,6 +62,19 @@ pub(crate) fn format_size(bytes: usize) -> String {
         }
     }
     bytes.to_string()
+}
+
+/// Prints a duration the way `parse_duration` reads it, to a tenth of its unit: `5s`, `0.5s`, `20ms`.
+pub(crate) fn format_duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    let (number, unit) = match seconds {
+        0.0 => (0.0, "s"),
+        s if s < 0.001 => (s * 1e6, "us"),
+        s if s < 0.1 => (s * 1e3, "ms"),
+        s => (s, "s"),
+    };
+    let text = format!("{number:.1}");
+    format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 /// Prints a number with a comma between groups of three digits.
@@ -102,8 +130,26 @@ mod tests {
         {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["", "s", "-1s", "3h", "1e9"] {
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        for text in ["", "s", "-1s", "3d", "1e9"] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_are_powers_of_1000() {
+        for (text, count) in [("7", 7), ("10k", 10_000), ("2m", 2_000_000)] {
+            assert_eq!(parse_count(text), Ok(count), "{text}");
+        }
+        for text in ["", "k", "-1", "1.5k", "3g", "99999999999999999999"] {
+            assert!(parse_count(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_printed_duration_reads_back_as_itself() {
+        for text in ["0s", "5s", "0.5s", "20ms", "500us", "90s"] {
+            assert_eq!(format_duration(parse_duration(text).expect(text)), text);
         }
     }
 

@@ -1,18 +1,18 @@
 //! Connects thousands of sockets: a bounded number at once, a bounded number of attempts each.
 //!
 //! A server that is slow to accept, or that refuses for a moment, costs time and no connection;
-//! one that does not answer at all gives an error that says so. Called by `generator`.
+//! one that does not answer at all gives an error that says so. Called by `steady`.
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use polling::Events;
 
-use super::generator::Failure;
-use super::sockets::Sockets;
-use crate::interrupt::Interrupt;
+use super::generator::{Failure, Stop};
+use super::load::Load;
+use super::sockets::{Route, Sockets};
+use super::system::advice;
 
 /// Connects under way at once: below any usual backlog.
 const IN_FLIGHT_MAX: usize = 128;
@@ -34,18 +34,22 @@ pub(crate) struct Connected {
     pub(crate) first_error: Option<io::Error>,
 }
 
-/// Connects every place of `sockets` to `peer`; `on_progress` learns the number connected so far.
+/// Connects every place of `sockets` to the peer of `load`; the first one is connection number
+/// `first` of all. `on_progress` learns how many more are connected.
 ///
 /// Fails when nothing could be connected, when the system refuses more sockets, or when nothing
 /// happens for ten seconds.
 pub(crate) fn connect_all(
     sockets: &mut Sockets,
-    peer: SocketAddr,
-    congestion: Option<&str>,
-    interrupt: &Interrupt,
+    load: &Load,
+    first: usize,
+    stop: &Stop,
     mut on_progress: impl FnMut(usize),
 ) -> Result<Connected, Failure> {
+    let peer = load.peer;
     let mut round = Round {
+        load,
+        first,
         attempts: vec![0; sockets.len()],
         is_pending: vec![false; sockets.len()],
         retries: VecDeque::new(),
@@ -58,9 +62,10 @@ pub(crate) fn connect_all(
     let mut next = 0;
     let mut events = Events::new();
     while round.connected + round.failed < sockets.len() {
-        if interrupt.is_set() {
+        if stop.is_set() {
             return Err(Failure::Interrupted);
         }
+        let connected_before = round.connected;
         while round.in_flight < IN_FLIGHT_MAX {
             let now = Instant::now();
             let index = match round.retries.front() {
@@ -74,7 +79,7 @@ pub(crate) fn connect_all(
                 }
                 _ => break,
             };
-            round.start(sockets, index, peer, congestion)?;
+            round.start(sockets, index)?;
         }
         if round.last_progress.elapsed() > PROGRESS_TIMEOUT {
             return Err(Failure::Message(format!(
@@ -88,10 +93,12 @@ pub(crate) fn connect_all(
         for event in events.iter() {
             round.finish(sockets, event.key)?;
         }
-        on_progress(round.connected);
+        on_progress(round.connected - connected_before);
     }
     if round.connected == 0 {
-        let why = round.first_error.map_or_else(String::new, |error| format!(": {error}"));
+        let why = round
+            .first_error
+            .map_or_else(String::new, |error| format!(": {error}{}", advice(&error)));
         return Err(Failure::Message(format!(
             "cannot connect to {peer}{why} (after {ATTEMPTS_MAX} attempts)"
         )));
@@ -99,7 +106,10 @@ pub(crate) fn connect_all(
     Ok(Connected { failed: round.failed, first_error: round.first_error })
 }
 
-struct Round {
+struct Round<'a> {
+    load: &'a Load,
+    /// The number of the first connection among those of all threads.
+    first: usize,
     /// Attempts made for each connection.
     attempts: Vec<u8>,
     /// Whether a connect of it is under way.
@@ -113,16 +123,10 @@ struct Round {
     last_progress: Instant,
 }
 
-impl Round {
-    fn start(
-        &mut self,
-        sockets: &mut Sockets,
-        index: usize,
-        peer: SocketAddr,
-        congestion: Option<&str>,
-    ) -> Result<(), Failure> {
+impl Round<'_> {
+    fn start(&mut self, sockets: &mut Sockets, index: usize) -> Result<(), Failure> {
         self.attempts[index] += 1;
-        match sockets.connect(index, peer, congestion) {
+        match sockets.connect(index, Route::new(self.load, self.first + index)) {
             Ok(()) => {
                 self.is_pending[index] = true;
                 self.in_flight += 1;
@@ -142,10 +146,12 @@ impl Round {
                 self.in_flight -= 1;
                 self.connected += 1;
                 self.last_progress = Instant::now();
-                Ok(())
+                sockets.await_next(index, false).map_err(Failure::poll)
             }
             // An event before the connect has a result: another one follows.
-            Some(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            Some(error) if error.kind() == io::ErrorKind::NotConnected => {
+                sockets.await_next(index, true).map_err(Failure::poll)
+            }
             Some(error) => {
                 self.is_pending[index] = false;
                 self.in_flight -= 1;
@@ -196,19 +202,18 @@ fn may_pass(error: &io::Error) -> bool {
     )
 }
 
-fn advice(error: &io::Error) -> &'static str {
-    #[cfg(unix)]
-    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
-        return ": raise the limit on open files (ulimit -Hn) or ask for fewer connections";
-    }
-    let _ = error;
-    ""
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
+
+    fn connect(peer: SocketAddr, count: usize, stop: &Stop) -> (Result<Connected, Failure>, usize) {
+        let mut sockets = Sockets::new(count).expect("a poller");
+        let mut seen = 0;
+        let load = Load::closed(peer, count);
+        let result = connect_all(&mut sockets, &load, 0, stop, |n| seen += n);
+        (result, seen)
+    }
 
     #[test]
     fn more_connections_than_may_be_in_flight_all_connect() {
@@ -217,10 +222,8 @@ mod tests {
         let count = IN_FLIGHT_MAX * 2 + 3;
         let acceptor =
             std::thread::spawn(move || listener.incoming().take(count).collect::<Vec<_>>());
-        let mut sockets = Sockets::new(count).expect("a poller");
-        let mut seen = 0;
-        let connected = connect_all(&mut sockets, peer, None, &Interrupt::default(), |n| seen = n)
-            .unwrap_or_else(|failure| panic!("{failure}"));
+        let (connected, seen) = connect(peer, count, &Stop::default());
+        let connected = connected.unwrap_or_else(|failure| panic!("{failure}"));
         assert_eq!(connected.failed, 0);
         assert_eq!(seen, count);
         assert_eq!(acceptor.join().expect("accepted").len(), count);
@@ -229,20 +232,16 @@ mod tests {
     #[test]
     fn nobody_listening_is_an_error_after_a_bounded_number_of_attempts() {
         let peer = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
-        let mut sockets = Sockets::new(3).expect("a poller");
-        let failure = connect_all(&mut sockets, peer, None, &Interrupt::default(), |_| ())
-            .err()
-            .expect("nobody listens");
+        let failure = connect(peer, 3, &Stop::default()).0.err().expect("nobody listens");
         assert!(failure.to_string().contains("cannot connect to"), "{failure}");
     }
 
     #[test]
     fn an_interrupt_ends_the_attempts() {
         let peer = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
-        let interrupt = Interrupt::default();
-        interrupt.set();
-        let mut sockets = Sockets::new(1).expect("a poller");
-        let failure = connect_all(&mut sockets, peer, None, &interrupt, |_| ()).err();
+        let stop = Stop::default();
+        stop.set();
+        let failure = connect(peer, 1, &stop).0.err();
         assert!(matches!(failure, Some(Failure::Interrupted)));
     }
 }

@@ -1,112 +1,157 @@
 //! `anyport bench`: loads an echo server and says what came back, how fast, and whether it was
 //! right.
 //!
-//! The parts: `pattern` (what is sent), `connection` (accounts), `sockets` and `connect` (the
-//! system's side), `generator` (the loop), `report` (rows). `demo` uses the same loop.
+//! What is asked for: `load`, `sizes`, `source`, `budget`. What goes over the wire: `pattern`,
+//! `connection`, `schedule`. The system's side: `sockets`, `connect`, `system`. The loops: `steady`
+//! and `churn`, run by `generator`, measured by `recorder` into a `tally`. What is said: `result`,
+//! `report` (rows), `text`, `html`, `compare`. `suite` runs the experiments that the project's
+//! figures come from; `demo` uses the same generator.
 
+pub(crate) mod budget;
+mod churn;
+mod compare;
 mod connect;
 mod connection;
 pub(crate) mod generator;
+mod html;
+pub(crate) mod load;
 mod pattern;
+mod recorder;
 pub(crate) mod report;
+mod result;
+mod schedule;
+mod server_side;
+pub(crate) mod sizes;
 mod sockets;
+pub(crate) mod source;
+mod steady;
+pub(crate) mod suite;
+mod system;
+mod tally;
+mod text;
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Instant;
 
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, BenchCommand, LoadArgs};
 use crate::ending::Ending;
 use crate::interrupt::Interrupt;
-use crate::progress::Progress;
-use crate::units::{format_count, format_size};
-use generator::{Failure, Load, Moment};
-use report::{HEADINGS, Row, print, table, write_json};
+use crate::progress::{Progress, bar};
+use crate::units::format_count;
+use budget::ErrorBudget;
+use generator::{Failure, Moment};
+use load::Load;
+use report::{print, write_json};
+use result::BenchResult;
+use server_side::ServerSide;
 
-/// The longest frame payload: the table of frames holds three of them.
-const FRAMED_SIZE_MAX: usize = 64 << 20;
-
-/// Most messages in flight in all: each has its send time, eight bytes.
-const IN_FLIGHT_MAX: usize = 64 << 20;
-
-/// Runs the load of the command line.
+/// Runs what the command line asks for.
 pub(crate) fn run(args: &BenchArgs, interrupt: &Interrupt) -> Ending {
-    let active = args.active.unwrap_or(args.conns).min(args.conns);
+    match (&args.command, args.load.addr) {
+        (Some(BenchCommand::Suite(suite)), _) => suite::run(suite, interrupt),
+        (Some(BenchCommand::Compare(compare)), _) => compare::run(compare),
+        (None, Some(peer)) => run_one(&args.load, peer, interrupt),
+        (None, None) => Ending::Usage("an address is needed: anyport bench HOST:PORT".into()),
+    }
+}
+
+fn run_one(args: &LoadArgs, peer: SocketAddr, interrupt: &Interrupt) -> Ending {
     let load = Load {
-        peer: args.addr,
-        conns: args.conns,
-        active,
-        size: args.size,
+        active: args.active.unwrap_or(args.conns).min(args.conns),
+        sizes: args.size.clone(),
         pipeline: args.pipeline,
+        rate: args.rate,
+        sleeps: args.sleep,
+        is_churn: args.churn,
+        ramp: args.ramp,
         warmup: args.warmup,
-        measured: args.secs,
+        measured: args.duration,
+        interval: args.interval,
+        threads: args.threads,
+        sources: args.source.clone().unwrap_or_default(),
         is_verified: args.verify,
         is_framed: args.framed,
         congestion: args.congestion.clone(),
+        ..Load::closed(peer, args.conns)
     };
-    if let Err(why) = check(&load) {
+    if let Err(why) = load.check() {
         return Ending::Usage(why);
     }
     let mut progress = Progress::new();
-    let outcome = generator::run(&load, interrupt, &mut |moment| match moment {
-        Moment::Connecting { connected } => {
-            progress.show(&format!("connected {connected} of {}", load.conns));
-        }
-        Moment::MeasureBegins => progress.show("measuring"),
-        Moment::MeasureEnds => progress.show("waiting for the last bytes"),
-        Moment::Tick => {}
-    });
+    let measured = measure(&load, args.max_errors, args.pid, interrupt, &mut progress, "");
     progress.clear();
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
+    let Measured { mut result, notes } = match measured {
+        Ok(measured) => measured,
         Err(Failure::Interrupted) => return Ending::Interrupted,
         Err(Failure::Message(why)) => return Ending::Failed(why),
     };
-    let row = Row::from_outcome(load.conns, load.size, &outcome);
-    let is_json_on_stdout = args.json.as_deref() == Some(Path::new("-"));
-    if !is_json_on_stdout {
-        // The first two columns and the server's figures are not ours to know.
-        let known = (0..HEADINGS.len()).filter(|column| ![0, 1, 9, 10].contains(column));
-        let (headings, cells): (Vec<&str>, Vec<String>) =
-            known.map(|column| (HEADINGS[column], row.cells().swap_remove(column))).unzip();
-        print(&format!("{}\n{}", describe(&load), table(&headings, &[cells])));
+    result.label = args.label.clone();
+    if args.json.as_deref() != Some(Path::new("-")) {
+        print(&text::render(&load, &result));
     }
+    for note in &notes {
+        eprintln!("anyport: {note}");
+    }
+    let is_well = result.is_well();
     if let Some(path) = &args.json
-        && let Err(why) = write_json(path, &row)
+        && let Err(why) = write_json(path, &result)
     {
         return Ending::Failed(why);
     }
-    for note in &outcome.notes {
-        eprintln!("anyport: {note}");
+    if let Some(path) = &args.html
+        && let Err(why) = html::write(path, &load.describe(), &[result])
+    {
+        return Ending::Failed(why);
     }
-    if row.is_clean() { Ending::Well } else { Ending::Wrong }
+    if is_well { Ending::Well } else { Ending::Wrong }
 }
 
-/// Whether the load can be made at all: the limits that one flag alone does not show.
-pub(crate) fn check(load: &Load) -> Result<(), String> {
-    if load.is_framed && load.size > FRAMED_SIZE_MAX {
-        return Err(format!("--framed: a message has at most {}", format_size(FRAMED_SIZE_MAX)));
-    }
-    if load.active.saturating_mul(load.pipeline) > IN_FLIGHT_MAX {
-        return Err(format!("more than {IN_FLIGHT_MAX} messages in flight: lower --pipeline"));
-    }
-    Ok(())
+/// A result, and the first things that went wrong, in words.
+struct Measured {
+    result: BenchResult,
+    notes: Vec<String>,
 }
 
-fn describe(load: &Load) -> String {
-    let mut text = format!(
-        "{}: {} connections, {} messages, pipeline {}, {:.1} s after {:.1} s of warm-up",
-        load.peer,
-        format_count(load.conns as u64),
-        format_size(load.size),
-        load.pipeline,
-        load.measured.as_secs_f64(),
-        load.warmup.as_secs_f64(),
-    );
-    if load.active < load.conns {
-        text += &format!(", {} active", format_count(load.active as u64));
+/// Makes one load; `step` stands in front of its progress.
+fn measure(
+    load: &Load,
+    budget: ErrorBudget,
+    server: Option<u32>,
+    interrupt: &Interrupt,
+    progress: &mut Progress,
+    step: &str,
+) -> Result<Measured, Failure> {
+    let mut server = server.map(ServerSide::new);
+    let mut began = None;
+    let tally = generator::run(load, interrupt, &mut |moment| {
+        if let Some(server) = &mut server {
+            server.on_moment(moment);
+        }
+        match moment {
+            Moment::Connecting { connected } => {
+                progress.show(&format!("{step}connected {connected} of {}", load.conns));
+            }
+            Moment::MeasureBegins => began = Some(Instant::now()),
+            Moment::MeasureEnds => progress.show(&format!("{step}waiting for the last bytes")),
+            Moment::Tick { messages } => match began.map(|began: Instant| began.elapsed()) {
+                None => progress.show(&format!("{step}warming up")),
+                Some(time) => {
+                    let seconds = time.as_secs_f64();
+                    let part = seconds / load.measured.as_secs_f64();
+                    let rate = format_count((messages as f64 / seconds) as u64);
+                    progress.show(&format!("{step}{} {rate} messages/s", bar(part)));
+                }
+            },
+        }
+    })?;
+    let mut result = BenchResult::new(load, &tally, budget.allowed(tally.attempts));
+    if let Some(server) = server {
+        server.fill(&mut result.row, tally.messages);
     }
-    if load.is_framed {
-        text += ", framed";
+    let mut notes = tally.notes;
+    if result.row.wrong_bytes > 0 {
+        notes.push(format!("{} wrong bytes came back", format_count(result.row.wrong_bytes)));
     }
-    text += if load.is_verified { ", every byte compared" } else { ", bytes counted" };
-    text
+    Ok(Measured { result, notes })
 }

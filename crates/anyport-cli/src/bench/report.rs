@@ -1,6 +1,7 @@
 //! A measured row, as JSON for programs and as a table for people.
 //!
-//! The JSON fields are a contract: they are only ever added to. Called by `bench` and `demo`.
+//! The JSON fields are a contract: they are only ever added to. `bench` adds many (`result`), `demo`
+//! writes these alone.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,7 +9,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::generator::Outcome;
+use super::tally::Tally;
 use crate::units::{format_count, format_size};
 
 /// One server under one load. A field is null where it was not measured.
@@ -60,19 +61,22 @@ impl Row {
     }
 
     /// What the client's side saw.
-    pub(crate) fn from_outcome(conns: usize, size: usize, outcome: &Outcome) -> Self {
-        let seconds = outcome.measured.as_secs_f64().max(f64::MIN_POSITIVE);
+    pub(crate) fn from_outcome(conns: usize, size: usize, outcome: &Tally) -> Self {
+        let per_second = |count: f64| match outcome.measured.as_secs_f64() {
+            0.0 => 0.0,
+            seconds => rounded(count / seconds),
+        };
         let percentile = |quantile: f64| {
             (!outcome.latency.is_empty())
                 .then(|| rounded(outcome.latency.value_at_quantile(quantile) as f64 / 1e3))
         };
         Self {
-            msgs_per_s: rounded(outcome.messages as f64 / seconds),
-            mb_per_s: rounded(outcome.payload_bytes as f64 / seconds / 1e6),
+            msgs_per_s: per_second(outcome.messages as f64),
+            mb_per_s: per_second(outcome.payload_of(outcome.wire_bytes) / 1e6),
             p50_us: percentile(0.5),
             p99_us: percentile(0.99),
             p999_us: percentile(0.999),
-            errors: outcome.errors,
+            errors: outcome.error_count(),
             wrong_bytes: outcome.wrong_bytes,
             ..Self::empty(conns, size)
         }
@@ -179,7 +183,7 @@ pub(crate) fn rounded(value: f64) -> f64 {
 }
 
 /// About three digits, as many as a reader can use.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value {
         value if value >= 100.0 => format_count(value.round() as u64),
         value if value >= 10.0 => format!("{value:.1}"),

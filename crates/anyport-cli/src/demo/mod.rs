@@ -12,13 +12,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::args::{Backend, DemoArgs, Model};
-use crate::bench::generator::{self, Failure, Load, Moment};
+use crate::bench::generator::{self, Failure, Moment};
+use crate::bench::load::Load;
 use crate::bench::report::{Row, print, rounded, write_json};
+use crate::bench::sizes::SizeMix;
 use crate::ending::Ending;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::units::{format_count, format_size};
-use crate::{bench, congestion, process, serve};
+use crate::{congestion, process, serve};
 use child::ServerProcess;
 
 /// Descriptors that a process needs beside its connections.
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &DemoArgs, interrupt: &Interrupt, descriptors: Option<u6
         rows: Vec::new(),
         troubles: Vec::new(),
     };
-    if let Err(why) = args.conns.iter().try_for_each(|&conns| bench::check(&demo.load(conns))) {
+    if let Err(why) = args.conns.iter().try_for_each(|&conns| demo.load(conns).check()) {
         return Ending::Usage(why);
     }
     demo.find_backends();
@@ -161,7 +163,7 @@ impl Demo<'_> {
                     cpu_end = process::cpu_time(pid).ok();
                     progress.show(&format!("{step}: waiting for the last bytes"));
                 }
-                Moment::Tick => {}
+                Moment::Tick { .. } => {}
             }
             if !matches!(moment, Moment::Connecting { .. }) {
                 rss_peak = rss_peak.max(process::resident_bytes(pid).ok());
@@ -192,16 +194,14 @@ impl Demo<'_> {
 
     fn load(&self, conns: usize) -> Load {
         Load {
-            peer: ([127, 0, 0, 1], 0).into(),
-            conns,
-            active: conns,
-            size: self.args.size,
+            sizes: SizeMix::one(self.args.size),
             pipeline: self.args.pipeline,
             warmup: self.args.warmup,
             measured: self.args.secs,
             is_verified: true,
             is_framed: self.args.framed,
             congestion: self.congestion.map(Into::into),
+            ..Load::closed(([127, 0, 0, 1], 0).into(), conns)
         }
     }
 

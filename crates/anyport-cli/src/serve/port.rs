@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyport::buf::{Buffer, Buffers, PooledBuffer};
+use anyport::buf::{Buffer, Buffers};
 use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, Error, ErrorKind, OperationKind, Packet, WorkerPool};
 
@@ -250,11 +250,27 @@ impl Server {
             self.refuse(connection, too_long);
         }
         drop(state);
-        self.echo.stall.on_messages(count);
+        let stall = &self.echo.stall;
         match bytes {
             FrameBytes::Prefix(0) => {}
-            FrameBytes::Prefix(len) => self.send(connection, shortened(received, len).into(), len),
-            FrameBytes::Joined(bytes) => {
+            FrameBytes::Prefix(len) => {
+                let whole = match received.into_pooled() {
+                    Ok(mut pooled) => {
+                        pooled.truncate(len);
+                        stall.on_frames(count, &mut pooled);
+                        pooled.into()
+                    }
+                    // Receives give pooled buffers; any other is copied rather than trusted.
+                    Err(other) => {
+                        let mut copied = other.as_slice()[..len].to_vec();
+                        stall.on_frames(count, &mut copied);
+                        Buffer::from(copied)
+                    }
+                };
+                self.send(connection, whole.into(), len);
+            }
+            FrameBytes::Joined(mut bytes) => {
+                stall.on_frames(count, &mut bytes);
                 let len = bytes.len();
                 self.send(connection, bytes.into(), len);
             }
@@ -325,18 +341,6 @@ impl Server {
 
     fn count(&self, error: &Error) {
         self.echo.counters.on_error(format_args!("{:?}", error.kind()));
-    }
-}
-
-/// The first `len` bytes of what was received, where they are.
-fn shortened(received: Buffer, len: usize) -> Buffer {
-    match received.into_pooled() {
-        Ok(mut pooled) => {
-            PooledBuffer::truncate(&mut pooled, len);
-            pooled.into()
-        }
-        // Receives give pooled buffers; any other is copied rather than trusted.
-        Err(other) => other.as_slice()[..len].to_vec().into(),
     }
 }
 

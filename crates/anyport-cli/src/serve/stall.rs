@@ -1,12 +1,14 @@
 //! Stalls on purpose: every N-th message of the process blocks its handler, or burns its core.
 //!
 //! Shows who else has to wait. Both models call it for each message, in the handler; the echo stays
-//! right.
+//! right, but that the frame of a stalled message carries a mark, so that a client can tell those
+//! messages from the ones that had to wait for them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::args::StallKind;
+use crate::header::{HEADER_LEN, PacketHeader, STALLED_BIT, STALLED_BYTE};
 
 /// When to stall, how and for how long.
 pub(super) struct Stall {
@@ -26,40 +28,98 @@ impl Stall {
 
     /// Counts `messages` more and stalls for each of them whose turn it is.
     pub(super) fn on_messages(&self, messages: u64) {
-        for _ in 0..self.due(messages) {
-            match self.kind {
-                StallKind::Sleep => std::thread::sleep(self.lasting),
-                StallKind::Spin => {
-                    let start = Instant::now();
-                    while start.elapsed() < self.lasting {
-                        std::hint::spin_loop();
-                    }
+        if let Some(due) = self.due(messages) {
+            due.for_each(|_| self.stall());
+        }
+    }
+
+    /// Counts the whole frames that are in `bytes`, marks those whose turn it is, and stalls for
+    /// each of them.
+    pub(super) fn on_frames(&self, frames: u64, bytes: &mut [u8]) {
+        let Some(due) = self.due(frames) else {
+            return;
+        };
+        let (mut at, mut number) = (0, 0);
+        for turn in due {
+            // On to the frame whose turn it is; every header was seen whole before.
+            while number < turn
+                && let Some(header) = bytes.get(at..).and_then(PacketHeader::decode)
+            {
+                at += HEADER_LEN + header.data_length as usize;
+                number += 1;
+            }
+            if let Some(mark) = bytes.get_mut(at + STALLED_BYTE) {
+                *mark |= STALLED_BIT;
+            }
+            self.stall();
+        }
+    }
+
+    fn stall(&self) {
+        match self.kind {
+            StallKind::Sleep => std::thread::sleep(self.lasting),
+            StallKind::Spin => {
+                let start = Instant::now();
+                while start.elapsed() < self.lasting {
+                    std::hint::spin_loop();
                 }
             }
         }
     }
 
-    fn due(&self, messages: u64) -> u64 {
-        if self.every == 0 {
-            return 0;
+    /// Which of the next `messages` are due, counted from 0; none when none is.
+    fn due(&self, messages: u64) -> Option<impl Iterator<Item = u64>> {
+        if self.every == 0 || messages == 0 {
+            return None;
         }
         let before = self.messages.fetch_add(messages, Relaxed);
-        (before + messages) / self.every - before / self.every
+        let first = self.every - 1 - before % self.every;
+        let step = usize::try_from(self.every).unwrap_or(usize::MAX);
+        (first < messages).then(|| (first..messages).step_by(step))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::header::STALLED_FLAG;
 
     #[test]
     fn every_nth_message_is_due_however_they_come() {
         let stall = Stall::new(10, Duration::ZERO, StallKind::Sleep);
-        assert_eq!(stall.due(9), 0);
-        assert_eq!(stall.due(1), 1);
-        assert_eq!(stall.due(25), 2);
-        assert_eq!(stall.due(5), 1);
-        assert_eq!(stall.due(0), 0);
+        let due = |messages| stall.due(messages).map_or(Vec::new(), Iterator::collect);
+        assert!(due(9).is_empty());
+        assert_eq!(due(1), [0]);
+        assert_eq!(due(25), [9, 19]);
+        assert_eq!(due(5), [4]);
+        assert!(due(0).is_empty());
+    }
+
+    #[test]
+    fn only_the_frames_that_stall_are_marked() {
+        let stall = Stall::new(3, Duration::ZERO, StallKind::Sleep);
+        let frames = |count: u32| -> Vec<u8> {
+            let frame = |number: u32| {
+                let header = PacketHeader { data_length: number, command_type: number };
+                [header.encode().to_vec(), vec![0xFF; number as usize]].concat()
+            };
+            (0..count).flat_map(frame).collect()
+        };
+        let marked = |bytes: &[u8]| {
+            let (mut at, mut marked) = (0, Vec::new());
+            while let Some(header) = PacketHeader::decode(&bytes[at..]) {
+                marked.push(header.command_type & STALLED_FLAG != 0);
+                assert_eq!(header.command_type & !STALLED_FLAG, header.data_length);
+                at += HEADER_LEN + header.data_length as usize;
+            }
+            marked
+        };
+        let mut bytes = frames(2);
+        stall.on_frames(2, &mut bytes);
+        assert_eq!(marked(&bytes), [false, false]);
+        let mut bytes = frames(5);
+        stall.on_frames(5, &mut bytes);
+        assert_eq!(marked(&bytes), [true, false, false, true, false]);
     }
 
     #[test]

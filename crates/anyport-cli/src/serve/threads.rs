@@ -96,12 +96,13 @@ fn serve_framed(
             let is_clean = assembler.is_between_frames();
             return if is_clean { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
-        let frames = assembler.push(&buffer[..len]);
-        echo.stall.on_messages(frames.count);
-        match &frames.bytes {
-            FrameBytes::Prefix(len) => stream.write_all(&buffer[..*len])?,
-            FrameBytes::Joined(bytes) => stream.write_all(bytes)?,
-        }
+        let mut frames = assembler.push(&buffer[..len]);
+        let whole = match &mut frames.bytes {
+            FrameBytes::Prefix(len) => &mut buffer[..*len],
+            FrameBytes::Joined(bytes) => bytes,
+        };
+        echo.stall.on_frames(frames.count, whole);
+        stream.write_all(whole)?;
         if let Some(too_long) = frames.too_long {
             let peer = stream.peer_addr().map_or_else(|_| "?".into(), |addr| addr.to_string());
             eprintln!("anyport: connection from {peer} closed: {too_long}");

@@ -1,16 +1,23 @@
 //! `bench`, against every server of the program and against some that are wrong.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use super::server::{Server, kinds};
-use super::{anyport, text};
+use super::{anyport, faulty, text};
 
 fn bench(server: &Server, more: &[&str]) -> (Output, Value) {
-    let mut arguments = vec!["bench", &server.addr, "--verify", "--secs", "200ms", "--json", "-"];
+    bench_addr(&server.addr, more)
+}
+
+/// A short run against `addr` with every byte compared.
+pub(crate) fn bench_addr(addr: &str, more: &[&str]) -> (Output, Value) {
+    let mut arguments = vec!["bench", addr, "--verify", "--secs", "200ms", "--json", "-"];
     arguments.extend(["--warmup", "50ms"]);
     arguments.extend(more);
     let output = anyport(&arguments);
@@ -28,6 +35,12 @@ fn bench_finds_every_byte_right_on_every_model() {
             &["--conns", "3", "--size", "1m", "--pipeline", "2"],
             &["--conns", "20", "--size", "1", "--pipeline", "50"],
             &["--conns", "200", "--active", "5", "--size", "100"],
+            &["--conns", "30", "--threads", "3", "--size", "64:90,16k:10,100k:1"],
+            &["--conns", "20", "--rate", "2k", "--ramp", "100ms", "--size", "1,3000"],
+            &["--conns", "20", "--rate", "2k", "--sleep", "--threads", "2"],
+            &["--conns", "20", "--ramp", "100ms", "--pipeline", "3", "--interval", "50ms"],
+            &["--conns", "16", "--churn", "--size", "64:9,20k:1"],
+            &["--conns", "16", "--churn", "--rate", "500", "--threads", "2"],
         ] {
             let (output, row) = bench(&server, load);
             assert!(output.status.success(), "{kind:?} {load:?}: {}", text(&output.stderr));
@@ -46,6 +59,8 @@ fn bench_and_server_agree_on_frames() {
             &["--conns", "50", "--size", "16k"][..],
             &["--conns", "4", "--size", "300k", "--pipeline", "3"],
             &["--conns", "20", "--size", "1", "--pipeline", "50"],
+            &["--conns", "20", "--size", "1:5,70k:1", "--pipeline", "3"],
+            &["--conns", "9", "--size", "200", "--churn"],
         ] {
             let more = [load, &["--framed"]].concat();
             let (output, row) = bench(&server, &more);
@@ -75,10 +90,59 @@ fn a_row_of_bench_has_the_fields_of_the_contract() {
     for name in ["msgs_per_s", "mb_per_s", "p50_us", "p99_us", "p999_us"] {
         assert!(row[name].as_f64() > Some(0.0), "{name} in {row}");
     }
+    for name in ["p90_us", "p9999_us", "max_us", "mean_us", "duration_s", "connect_s"] {
+        assert!(row[name].as_f64() > Some(0.0), "{name} in {row}");
+    }
     assert_eq!((row["conns"].as_u64(), row["size"].as_u64()), (Some(2), Some(1024)));
+    assert!(row["generator_is_limit"].is_boolean(), "{row}");
+    let timeline = row["timeline"].as_array().expect("a list");
+    let seconds: f64 = timeline.iter().filter_map(|point| point["lasting_s"].as_f64()).sum();
+    assert!((seconds - 0.25).abs() < 1e-6, "{row}");
     for name in ["model", "backend", "cpu_us_per_msg", "rss_kib_per_conn"] {
         assert_eq!(row.get(name), Some(&Value::Null), "{name} in {row}");
     }
+}
+
+#[test]
+fn either_name_of_the_measured_time_is_taken() {
+    let server = Server::start(&["--model".into(), "threads".into()], &[]);
+    for name in ["--secs", "--duration"] {
+        let output =
+            anyport(&["bench", &server.addr, "--conns", "2", name, "100ms", "--warmup", "0"]);
+        let printed = text(&output.stdout);
+        assert!(printed.contains("2 connections, messages of 64, pipeline 1, 0.1s"), "{printed}");
+    }
+}
+
+#[test]
+fn a_host_name_is_an_address() {
+    let listener = TcpListener::bind("localhost:0").expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    drop(listener);
+    let output = anyport(&["bench", &format!("localhost:{port}")]);
+    assert_eq!(output.status.code(), Some(1), "nobody listens: {}", text(&output.stderr));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_come_from_every_source_address() {
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let addr = faulty::serve({
+        let seen = Arc::clone(&seen);
+        move |stream| {
+            let peer = stream.peer_addr().expect("an address").ip().to_string();
+            seen.lock().expect("no panic").insert(peer);
+            faulty::echo(stream, |_| true);
+        }
+    });
+    let (output, row) = bench_addr(
+        &addr,
+        &["--conns", "9", "--source", "127.0.0.5-127.0.0.6,127.0.0.9", "--threads", "2"],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(row["errors"], 0);
+    let seen: Vec<String> = seen.lock().expect("no panic").iter().cloned().collect();
+    assert_eq!(seen, ["127.0.0.5", "127.0.0.6", "127.0.0.9"]);
 }
 
 /// Serves one connection with `f` and gives back what bench made of it.

@@ -4,6 +4,10 @@
 
 mod bench;
 mod demo;
+mod faults;
+mod faulty;
+mod manual;
+mod reports;
 mod serve;
 mod server;
 
@@ -33,9 +37,16 @@ fn a_usage_error_exits_with_2() {
 
 #[test]
 fn help_of_every_command_fits_a_screen_and_has_examples() {
-    for command in [&[][..], &["serve", "echo"], &["bench"], &["demo"]] {
+    for command in [
+        &[][..],
+        &["serve", "echo"],
+        &["bench"],
+        &["bench", "suite"],
+        &["bench", "compare"],
+        &["demo"],
+    ] {
         let help = text(&anyport(&[command, &["--help"]].concat()).stdout);
-        assert!(help.lines().count() <= 40, "{help}");
+        assert!(help.lines().count() <= 45, "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
         assert!(help.contains("Examples:"), "{help}");
     }
