@@ -221,9 +221,10 @@ impl Server {
             let mut state = connection.state();
             state.is_receiving = false;
             self.start_receive(&connection, &mut state);
-        } else if connection.must_pause.swap(false, Ordering::Relaxed)
+        } else if connection.must_pause.load(Ordering::Relaxed)
             && let Some(operation) = operation
         {
+            connection.must_pause.store(false, Ordering::Relaxed);
             // Fails when the stream has just ended; its last packet says so.
             let _ = connection.socket.cancel(operation);
         }
