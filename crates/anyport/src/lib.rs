@@ -93,10 +93,11 @@
 //! |---|---|---|
 //! | `IoUring` | Linux 6.1 and later, where it is permitted | a ring for each running worker, one more for the engine's own thread |
 //! | `Readiness` | any Unix | try the call, else wait until the socket is ready (epoll, kqueue); files on up to four threads |
+//! | `Windows` | Windows | the system's own completion port, and overlapped calls |
 //!
 //! The port asks the kernel when it is built, and takes io_uring where it finds all that it needs.
 //! [`PortBuilder::backend`] forces a backend, and so does the environment variable
-//! `ANYPORT_BACKEND` (`io_uring`, `readiness`, `auto`); the builder goes first. What was forced and
+//! `ANYPORT_BACKEND` (`io_uring`, `readiness`, `windows`, `auto`); the builder goes first. What was forced and
 //! is not there is an error. [`CompletionPort::backend`] says what was chosen and why, and
 //! [`available_backends`] what this machine offers.
 //!

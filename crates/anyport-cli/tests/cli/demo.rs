@@ -1,10 +1,14 @@
 //! `demo`: rows, limits, and that nothing is left behind.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
+#[cfg(target_os = "linux")]
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::server::{kinds, signal};
+use super::server::kinds;
+#[cfg(target_os = "linux")]
+use super::server::signal;
 use super::{anyport, text};
 
 #[test]

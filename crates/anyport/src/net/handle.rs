@@ -265,7 +265,8 @@ impl<T: Send + 'static> SocketHandle<T> {
         }
     }
 
-    /// Takes the socket back from the port.
+    /// Takes the socket back from the port. On Windows the open socket keeps its port: it can be
+    /// used elsewhere, but not be associated again.
     ///
     /// # Errors
     /// The handle, when another duplicate exists or an operation is under way.

@@ -219,6 +219,7 @@ pub(crate) enum Outcome {
     NoBuffers,
     /// There is something for a pooled receive: the caller receives it itself, by
     /// [`receive_pooled_now`].
+    #[cfg_attr(not(any(target_os = "linux", windows)), allow(dead_code))]
     ReadyForPooled,
     /// The request ended before it was done: cancelled, or its thread is gone, or a signal came.
     Interrupted,
@@ -330,6 +331,7 @@ impl Backend {
     }
 
     /// Asks that `request`, issued on `lane` as `token`, end soon. Its event comes all the same.
+    #[cfg_attr(not(any(target_os = "linux", windows)), allow(unused_variables))]
     pub(crate) fn cancel(
         &self,
         lane: usize,

@@ -201,7 +201,7 @@ pub fn s42_a_limit_is_an_error_not_a_short_success(kind: BackendKind) {
     if !is_in_own_process(kind, "s42_a_limit_is_an_error_not_a_short_success") {
         return;
     }
-    let limit = libc::rlimit { rlim_cur: LIMIT as u64, rlim_max: LIMIT as u64 };
+    let limit = libc::rlimit { rlim_cur: LIMIT as libc::rlim_t, rlim_max: LIMIT as libc::rlim_t };
     // SAFETY: the structure outlives the call. Without the signal's default action a write at the
     // limit is an error instead of the end of the process; this process has no other use.
     let result = unsafe {

@@ -3,7 +3,7 @@
 
 use crate::kept::{KeptBuffers, PATTERN};
 use crate::world::{builder, pair, wait_until};
-use crate::{leave_port, next};
+use crate::{leave_port, loses_cancels, next};
 use anyport::buf::PoolOptions;
 use anyport::{BackendKind, CompletionPort, ErrorKind, fs};
 use std::collections::VecDeque;
@@ -135,6 +135,9 @@ fn check_prefix(received: &[u8], sent: &[u8]) {
 pub(crate) fn a_socket_closed_while_it_sends_gives_its_buffers_back_when_the_kernel_is_done(
     kind: BackendKind,
 ) {
+    if loses_cancels() {
+        return;
+    }
     let sent = sent_bytes();
     let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
     for round in 0..20 {
@@ -156,8 +159,16 @@ pub(crate) fn a_socket_closed_while_it_sends_gives_its_buffers_back_when_the_ker
             received
         });
         let packet = next(&port);
-        let error = packet.result.expect_err("it cannot have been sent whole");
-        assert_eq!((error.kind(), packet.context), (ErrorKind::Aborted, round));
+        assert_eq!(packet.context, round);
+        let gone = match packet.result {
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Aborted);
+                error.transferred()
+            }
+            // Where a send is one call for all bytes, it may be faster than the end of the socket.
+            Ok(bytes) if kind == BackendKind::Windows && bytes == sent.len() => bytes,
+            Ok(bytes) => panic!("it cannot have been sent whole: {bytes}"),
+        };
         assert_eq!(packet.buffers.len(), 2);
         assert_eq!(packet.buffers.iter().map(|b| b.len()).sum::<usize>(), sent.len());
         drop(packet.buffers);
@@ -166,8 +177,8 @@ pub(crate) fn a_socket_closed_while_it_sends_gives_its_buffers_back_when_the_ker
         let received = peer.join().expect("the peer saw no error");
         check_prefix(&received, &sent);
         // Windows does not tell of a send that it has begun.
-        if kind != BackendKind::Windows {
-            assert_eq!(error.transferred(), received.len(), "it says how many bytes have gone");
+        if kind != BackendKind::Windows || gone > 0 {
+            assert_eq!(gone, received.len(), "it says how many bytes have gone");
         }
         buffers.check();
     }

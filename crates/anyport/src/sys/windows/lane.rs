@@ -63,22 +63,30 @@ impl Lane {
     /// Runs `take`, an alertable wait, so that `wake` ends it; `None` when the lane was woken
     /// before.
     pub(super) fn wait(&self, take: impl FnOnce() -> Packets) -> Option<Packets> {
-        THREAD.with(|thread| {
-            let thread = thread.as_raw_handle();
-            {
-                let mut sleep = locked(&self.sleep);
-                if std::mem::take(&mut sleep.is_woken) {
-                    return None;
-                }
-                sleep.waiting.push(Waiting(thread));
+        // While the thread ends it has no handle kept any more, and needs another.
+        let temporary;
+        let thread = match THREAD.try_with(|thread| thread.as_raw_handle()) {
+            Ok(thread) => thread,
+            Err(_) => {
+                temporary = current_thread();
+                temporary.as_raw_handle()
             }
-            // A call that is queued before the wait begins ends it at once.
-            let packets = take();
+        };
+        {
             let mut sleep = locked(&self.sleep);
-            sleep.waiting.retain(|waiting| waiting.0 != thread);
+            if std::mem::take(&mut sleep.is_woken) {
+                return None;
+            }
+            sleep.waiting.push(Waiting(thread));
+        }
+        // A call that is queued before the wait begins ends it at once.
+        let packets = take();
+        let mut sleep = locked(&self.sleep);
+        sleep.waiting.retain(|waiting| waiting.0 != thread);
+        if sleep.waiting.is_empty() {
             sleep.is_woken = false;
-            Some(packets)
-        })
+        }
+        Some(packets)
     }
 
     /// Waits for `wake` alone: the clerk's way.

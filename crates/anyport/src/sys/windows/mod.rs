@@ -18,6 +18,8 @@ mod port;
 pub(super) mod receive;
 mod slot;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use super::{BackendOptions, Descriptor, Event, Request, RequestKind, Token, error_from_io};
 use crate::buf::{BufferPool, SizeClass};

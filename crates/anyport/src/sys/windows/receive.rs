@@ -66,58 +66,64 @@ pub(super) fn peek_now(socket: SOCKET, room: &mut [MaybeUninit<u8>]) -> io::Resu
 fn attempt(socket: SOCKET, room: &mut [MaybeUninit<u8>], flags: u32) -> io::Result<Received> {
     let len = room.len().min(TRANSFER_MAX);
     let region = WSABUF { len: len as u32, buf: room.as_mut_ptr().cast() };
-    EVENT.with(|event| {
-        let event = event.as_raw_handle();
-        let mut overlapped = OVERLAPPED {
-            // The lowest bit is not part of the handle: it says that no packet is wanted.
-            hEvent: (event as usize | 1) as HANDLE,
-            ..Default::default()
-        };
-        let (mut bytes, mut flags) = (0, flags);
-        // SAFETY: region, event and structure stay until the receive is over, which is waited for
-        // below where it is not over at the return.
-        let result =
-            unsafe { WSARecv(socket, &region, 1, &mut bytes, &mut flags, &mut overlapped, None) };
-        if result == 0 {
-            return Ok(Received::Whole(bytes as usize));
+    // While the thread ends it has no event kept any more, and needs another.
+    let temporary;
+    let event = match EVENT.try_with(|event| event.as_raw_handle()) {
+        Ok(event) => event,
+        Err(_) => {
+            temporary = new_event();
+            temporary.as_raw_handle()
         }
-        // SAFETY: the call has no arguments.
-        match unsafe { WSAGetLastError() } {
-            WSA_IO_PENDING => {}
-            WSAEMSGSIZE => return Ok(Received::Truncated(len)),
-            code => return Err(io::Error::from_raw_os_error(code)),
-        }
-        // Fails when the receive is over already: then there is nothing to wait for.
-        // SAFETY: the structure names the receive that was just started on this socket.
-        unsafe { CancelIoEx(socket as HANDLE, &overlapped) };
-        // SAFETY: the event is open.
-        let waited = unsafe { WaitForSingleObject(event, INFINITE) };
-        if waited != WAIT_OBJECT_0 {
-            // The system still owns stack and buffer: nothing may return.
-            std::process::abort();
-        }
-        // SAFETY: the receive is over; the system has written the two words and is done.
-        let (status, bytes) = unsafe {
-            (
-                (&raw const overlapped.Internal).read_volatile() as i32,
-                (&raw const overlapped.InternalHigh).read_volatile(),
-            )
-        };
-        match status {
-            STATUS_SUCCESS => Ok(Received::Whole(bytes)),
-            STATUS_BUFFER_OVERFLOW => Ok(Received::Truncated(len)),
-            STATUS_CANCELLED => Err(io::ErrorKind::WouldBlock.into()),
-            status => Err(io::Error::from_raw_os_error(code_of_status(status))),
-        }
-    })
+    };
+    let mut overlapped = OVERLAPPED {
+        // The lowest bit is not part of the handle: it says that no packet is wanted.
+        hEvent: (event as usize | 1) as HANDLE,
+        ..Default::default()
+    };
+    let (mut bytes, mut flags) = (0, flags);
+    // SAFETY: region, event and structure stay until the receive is over, which is waited for
+    // below where it is not over at the return.
+    let result =
+        unsafe { WSARecv(socket, &region, 1, &mut bytes, &mut flags, &mut overlapped, None) };
+    if result == 0 {
+        return Ok(Received::Whole(bytes as usize));
+    }
+    // SAFETY: the call has no arguments.
+    match unsafe { WSAGetLastError() } {
+        WSA_IO_PENDING => {}
+        WSAEMSGSIZE => return Ok(Received::Truncated(len)),
+        code => return Err(io::Error::from_raw_os_error(code)),
+    }
+    // Fails when the receive is over already: then there is nothing to wait for.
+    // SAFETY: the structure names the receive that was just started on this socket.
+    unsafe { CancelIoEx(socket as HANDLE, &overlapped) };
+    // SAFETY: the event is open.
+    let waited = unsafe { WaitForSingleObject(event, INFINITE) };
+    if waited != WAIT_OBJECT_0 {
+        // The system still owns stack and buffer: nothing may return.
+        std::process::abort();
+    }
+    // SAFETY: the receive is over; the system has written the two words and is done.
+    let (status, bytes) = unsafe {
+        (
+            (&raw const overlapped.Internal).read_volatile() as i32,
+            (&raw const overlapped.InternalHigh).read_volatile(),
+        )
+    };
+    match status {
+        STATUS_SUCCESS => Ok(Received::Whole(bytes)),
+        STATUS_BUFFER_OVERFLOW => Ok(Received::Truncated(len)),
+        STATUS_CANCELLED => Err(io::ErrorKind::WouldBlock.into()),
+        status => Err(io::Error::from_raw_os_error(code_of_status(status))),
+    }
 }
 
 thread_local! {
     /// Set by the system when a receive of this thread is over, and unset when one starts.
-    static EVENT: OwnedHandle = event();
+    static EVENT: OwnedHandle = new_event();
 }
 
-fn event() -> OwnedHandle {
+fn new_event() -> OwnedHandle {
     // SAFETY: neither security attributes nor a name are passed.
     let event = unsafe { CreateEventW(null(), 1, 0, null()) };
     assert!(!event.is_null(), "an event: {}", io::Error::last_os_error());

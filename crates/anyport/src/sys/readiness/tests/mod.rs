@@ -8,9 +8,13 @@ mod transfer;
 use super::super::{Message, Region};
 use super::*;
 use crate::buf::PoolOptions;
-use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+#[cfg(target_os = "linux")]
+use socket2::SockAddr;
+use socket2::{Domain, Socket as RawSocket, Type};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+#[cfg(target_os = "linux")]
+use std::net::SocketAddr;
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
 const LANES: usize = 2;
 const TOKEN: Token = Token(7);
