@@ -228,11 +228,14 @@ impl Crew {
     /// After a seat was left: its successor is called, or somebody else looks after its lane.
     fn settle(&self, left: Option<Left>) {
         match left {
-            Some(Left { successor: Some(successor) }) => successor.unpark(),
-            Some(Left { successor: None }) => {
+            Some(Left { successor: Some(successor), .. }) => successor.unpark(),
+            // What comes to the lane later, the clerk sees.
+            Some(Left { seat, successor: None })
+                if self.has_work() || self.core.backend().has_events(seat) =>
+            {
                 self.wake_one();
             }
-            None => {}
+            _ => {}
         }
     }
 }

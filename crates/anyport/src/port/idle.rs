@@ -39,26 +39,47 @@ pub(crate) struct IdleStack {
     /// The length of `ids`. Written only with `ids` locked, so in the order of the lock; read
     /// without it after a fence that pairs with the one in `announce`.
     count: CachePadded<AtomicUsize>,
-    /// The ids, each at most once.
-    ids: Mutex<Vec<u32>>,
+    /// Each id at most once, with when it went to sleep; the newest last.
+    ids: Mutex<Sleepers>,
 }
+
+#[derive(Default)]
+struct Sleepers {
+    list: Vec<(u64, u32)>,
+    /// Counts announcements: a clock for `Since`.
+    clock: u64,
+}
+
+/// When a thread went to sleep, in announcements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Since(u64);
 
 impl IdleStack {
     pub(crate) fn new() -> Self {
-        Self { count: CachePadded::new(AtomicUsize::new(0)), ids: Mutex::new(Vec::new()) }
+        Self { count: CachePadded::new(AtomicUsize::new(0)), ids: Mutex::new(Sleepers::default()) }
     }
 
     /// Lists `id`, which must not be listed. The caller must look for work once more after this
     /// and before it sleeps: work published before a claim that did not see `id` is visible then.
-    pub(crate) fn announce(&self, id: u32) {
+    ///
+    /// A thread that woke for nothing gives the `since` of its last announcement, and has its old
+    /// place: it is not taken for warmer than those that slept on.
+    pub(crate) fn announce(&self, id: u32, since: Option<Since>) -> Since {
         let mut ids = self.lock();
-        debug_assert!(!ids.contains(&id), "thread {id} announced itself twice");
-        ids.push(id);
+        debug_assert!(
+            !ids.list.iter().any(|&(_, i)| i == id),
+            "thread {id} announced itself twice"
+        );
+        ids.clock += 1;
+        let since = since.unwrap_or(Since(ids.clock));
+        let place = ids.list.iter().rposition(|&(s, _)| s < since.0).map_or(0, |i| i + 1);
+        ids.list.insert(place, (since.0, id));
         self.publish_count(&ids);
         drop(ids);
         // Pairs with the fence in `anyone_is_listed`. Of the two, one comes first: if this one,
         // the claim sees the count; if that one, the caller's next look sees the work.
         fence(Ordering::SeqCst);
+        since
     }
 
     /// Takes the caller's own `id` out, after it found work or woke up. True: it was still listed
@@ -75,9 +96,9 @@ impl IdleStack {
             return None;
         }
         let mut ids = self.lock();
-        let id = ids.pop();
+        let newest = ids.list.pop();
         self.publish_count(&ids);
-        id
+        newest.map(|(_, id)| id)
     }
 
     /// As [`claim`](Self::claim), for news that concern everybody, such as closing: takes out all
@@ -87,7 +108,7 @@ impl IdleStack {
             return Vec::new();
         }
         let mut ids = self.lock();
-        let claimed = ids.drain(..).rev().collect();
+        let claimed = ids.list.drain(..).rev().map(|(_, id)| id).collect();
         self.publish_count(&ids);
         claimed
     }
@@ -107,20 +128,20 @@ impl IdleStack {
 
     fn remove(&self, id: u32) -> bool {
         let mut ids = self.lock();
-        let Some(index) = ids.iter().rposition(|&listed| listed == id) else {
+        let Some(index) = ids.list.iter().rposition(|&(_, listed)| listed == id) else {
             return false;
         };
-        ids.remove(index);
+        ids.list.remove(index);
         self.publish_count(&ids);
         true
     }
 
-    fn publish_count(&self, ids: &MutexGuard<'_, Vec<u32>>) {
-        self.count.store(ids.len(), Ordering::Relaxed);
+    fn publish_count(&self, ids: &MutexGuard<'_, Sleepers>) {
+        self.count.store(ids.list.len(), Ordering::Relaxed);
     }
 
     /// Nothing that runs under the lock leaves the list half changed, so a poisoned one is good.
-    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
+    fn lock(&self) -> MutexGuard<'_, Sleepers> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -147,7 +168,7 @@ mod tests {
     fn the_last_to_announce_itself_is_claimed_first() {
         let idle = IdleStack::new();
         for id in [3, 1, 2] {
-            idle.announce(id);
+            idle.announce(id, None);
         }
         assert_eq!(idle.len_hint(), 3);
         assert_eq!([idle.claim(), idle.claim(), idle.claim()], [Some(2), Some(1), Some(3)]);
@@ -157,20 +178,31 @@ mod tests {
     #[test]
     fn a_thread_that_was_claimed_cannot_withdraw() {
         let idle = IdleStack::new();
-        idle.announce(7);
+        idle.announce(7, None);
         assert_eq!(idle.claim(), Some(7));
         assert!(!idle.withdraw(7));
-        idle.announce(7);
+        idle.announce(7, None);
         assert!(idle.withdraw(7));
         assert!(!idle.withdraw(7));
         assert_eq!(idle.claim(), None);
     }
 
     #[test]
+    fn a_thread_that_woke_for_nothing_has_its_old_place() {
+        let idle = IdleStack::new();
+        let since: Vec<Since> = (0..3).map(|id| idle.announce(id, None)).collect();
+        for id in [0, 1, 0, 2] {
+            assert!(idle.withdraw(id));
+            assert_eq!(idle.announce(id, Some(since[id as usize])), since[id as usize]);
+        }
+        assert_eq!(idle.claim_all(), [2, 1, 0]);
+    }
+
+    #[test]
     fn a_thread_in_the_middle_can_withdraw() {
         let idle = IdleStack::new();
         for id in 0..5 {
-            idle.announce(id);
+            idle.announce(id, None);
         }
         assert!(idle.withdraw(2));
         assert!(!idle.withdraw(2));
@@ -197,7 +229,7 @@ mod tests {
                         if queue.is_finished() {
                             return taken;
                         }
-                        idle.announce(me);
+                        idle.announce(me, None);
                         if queue.is_empty() && !queue.is_closed() {
                             thread::park();
                         }

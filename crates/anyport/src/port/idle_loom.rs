@@ -69,7 +69,7 @@ impl Port {
             if self.queue.is_finished() {
                 return None;
             }
-            self.idle.announce(me);
+            self.idle.announce(me, None);
             if self.queue.is_empty() && !self.queue.is_closed() {
                 self.beds[me as usize].sleep();
             }
@@ -99,7 +99,7 @@ fn loom_a_sleeper_never_misses_what_a_flag_says() {
             }
         });
         let (work, idle, bed) = &*shared;
-        idle.announce(0);
+        idle.announce(0, None);
         if !work.load(Ordering::Relaxed) {
             bed.sleep();
         }
@@ -158,7 +158,7 @@ fn loom_two_sleepers_and_two_posters_each_get_an_item() {
         /// Looks, withdraws, and then takes.
         fn get(&self, me: u32) {
             while !self.takes_one() {
-                self.idle.announce(me);
+                self.idle.announce(me, None);
                 if self.items.load(Ordering::Relaxed) == 0 {
                     self.beds[me as usize].sleep();
                 }
@@ -169,7 +169,7 @@ fn loom_two_sleepers_and_two_posters_each_get_an_item() {
         /// Takes while it is listed, and then hands a claim on.
         fn get_while_listed(&self, me: u32) {
             while !self.takes_one() {
-                self.idle.announce(me);
+                self.idle.announce(me, None);
                 let has_taken = self.takes_one();
                 if !has_taken {
                     self.beds[me as usize].sleep();
@@ -231,7 +231,7 @@ fn loom_closing_wakes_every_sleeper() {
 fn loom_a_sleeper_is_taken_out_by_itself_or_by_one_waker() {
     loom::model(|| {
         let idle = Arc::new(IdleStack::new());
-        idle.announce(5);
+        idle.announce(5, None);
         let spawn = || {
             let idle = Arc::clone(&idle);
             thread::spawn(move || idle.claim() == Some(5))

@@ -3,6 +3,7 @@
 //! A thread belongs to the port that it last waited on, until it ends.
 
 use super::crew::Crew;
+use super::idle::Since;
 use super::lookout::Lookout;
 use crate::op::Core;
 use crate::sys::{ThreadClock, Token};
@@ -133,6 +134,8 @@ pub(super) struct Membership {
     /// Whether posted packets or completions are looked at first; it alternates.
     pub(super) posted_first: bool,
     pub(super) lookout: Lookout,
+    /// When it went to sleep, if it has found nothing since.
+    pub(super) asleep_since: Option<Since>,
 }
 
 impl Membership {
@@ -152,6 +155,7 @@ impl Membership {
                     unflushed: 0,
                     posted_first: false,
                     lookout: Lookout::default(),
+                    asleep_since: None,
                 })
             }
         }

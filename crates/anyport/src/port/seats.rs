@@ -122,7 +122,7 @@ impl Seats {
         if let Some(successor) = &successor {
             self.sit(seat, successor);
         }
-        Some(Left { successor })
+        Some(Left { seat, successor })
     }
 
     /// The member's thread ends.
@@ -152,6 +152,7 @@ impl Seats {
 
 /// What a member left behind.
 pub(super) struct Left {
+    pub(super) seat: usize,
     pub(super) successor: Option<Arc<Member>>,
 }
 

@@ -35,6 +35,7 @@ impl<T: Send + 'static> PortInner<T> {
         take: &mut impl FnMut(Packet<T>),
     ) -> Result<usize, Ended> {
         Member::count(&membership.member.beat);
+        membership.asleep_since = None;
         self.release_held(membership);
         let is_stopped = || stop.is_some_and(|s| s.load(Ordering::Acquire));
         loop {
@@ -127,7 +128,8 @@ impl<T: Send + 'static> PortInner<T> {
             // Found blocked just before it came back: from here on it is seen to have no seat.
             drop(self.crew.seats());
         }
-        self.crew.idle.announce(membership.member.id);
+        let since = self.crew.idle.announce(membership.member.id, membership.asleep_since);
+        membership.asleep_since = Some(since);
         // Only a look: what is there is taken after the name is off the list again, or a waker
         // might spend its one wake-up on this thread.
         let has_work = self.has_work()

@@ -141,11 +141,11 @@ fn a_cancelled_request_ends_once_and_its_slot_serves_again() {
     let (descriptor, mut peer) = connection(&backend);
     for _ in 0..100 {
         issue(&backend, 0, &descriptor, Request::Readable);
-        backend.cancel(0, &descriptor, &Request::Readable, Token(8));
-        backend.cancel(0, &descriptor, &Request::Readable, TOKEN);
-        backend.cancel(0, &descriptor, &Request::Readable, TOKEN);
+        backend.cancel(0, &descriptor, RequestKind::Readable, Token(8));
+        backend.cancel(0, &descriptor, RequestKind::Readable, TOKEN);
+        backend.cancel(0, &descriptor, RequestKind::Readable, TOKEN);
         assert!(matches!(next(&backend).outcome, Outcome::Interrupted));
-        backend.cancel(0, &descriptor, &Request::Readable, TOKEN);
+        backend.cancel(0, &descriptor, RequestKind::Readable, TOKEN);
         assert_no_event(&backend);
     }
     issue(&backend, 0, &descriptor, Request::Readable);
