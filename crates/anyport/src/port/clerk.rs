@@ -30,6 +30,9 @@ const STEADY_LOOKS: u32 = 8;
 /// Looks at the same handler after which its thread is taken for busy for long.
 const STUCK_LOOKS: u32 = 1;
 
+/// Looks after which packets that wait are worth one wake-up more.
+const OVERDUE_LOOKS: u32 = 16;
+
 /// A thread is blocked when it used less than this part of the time it was watched.
 const BLOCKED_CPU_SHARE: u32 = 8;
 
@@ -38,7 +41,7 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 
 /// Starts the clerk of a crew; it ends by itself after the port is gone.
 pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
-    let clerk = Clerk { watched: Vec::new(), steady_looks: 0, crew };
+    let clerk = Clerk { watched: Vec::new(), steady_looks: 0, looks_at_work: 0, crew };
     let spawned = thread::Builder::new().name("anyport-clerk".to_owned()).spawn(|| clerk.run());
     spawned.map(drop).map_err(|e| error_from_io(&e, "start the clerk thread"))
 }
@@ -48,6 +51,8 @@ struct Clerk {
     /// What was seen of each seat's actor at the last look.
     watched: Vec<Option<Watched>>,
     steady_looks: u32,
+    /// Looks in a row at which packets waited that no lane brings.
+    looks_at_work: u32,
 }
 
 /// A running thread as it was at a look.
@@ -173,7 +178,11 @@ impl Clerk {
                 }
             }
         }
-        wants_help |= self.crew.core().backend().lacks_poller() || self.crew.has_work();
+        wants_help |= self.crew.core().backend().lacks_poller();
+        // Whoever made the work has woken a thread for it. That thread is given time to come, so
+        // that not another takes its place.
+        self.looks_at_work = if self.crew.has_work() { self.looks_at_work + 1 } else { 0 };
+        wants_help |= self.looks_at_work >= OVERDUE_LOOKS;
         if wants_help && self.crew.wake_one() {
             has_changed = true;
         }

@@ -229,10 +229,9 @@ impl Crew {
     fn settle(&self, left: Option<Left>) {
         match left {
             Some(Left { successor: Some(successor), .. }) => successor.unpark(),
-            // What comes to the lane later, the clerk sees.
-            Some(Left { seat, successor: None })
-                if self.has_work() || self.core.backend().has_events(seat) =>
-            {
+            // Whoever made other work has woken somebody for it; what comes to the lane later, the
+            // clerk sees.
+            Some(Left { seat, successor: None }) if self.core.backend().has_events(seat) => {
                 self.wake_one();
             }
             _ => {}

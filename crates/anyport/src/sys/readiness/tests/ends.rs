@@ -36,6 +36,7 @@ struct Line<'a> {
     near: Descriptor,
     duplicate: TcpStream,
     far: Option<TcpStream>,
+    is_attached: bool,
     is_pooled: bool,
     memory: [u8; 64],
 }
@@ -45,7 +46,13 @@ impl<'a> Line<'a> {
         let (near, far) = pair();
         let duplicate = near.try_clone().expect("duplicates");
         let near = attached(backend, near);
-        Line { backend, near, duplicate, far: Some(far), is_pooled, memory: [0; 64] }
+        let far = Some(far);
+        Line { backend, near, duplicate, far, is_attached: true, is_pooled, memory: [0; 64] }
+    }
+
+    fn let_go(&mut self) {
+        self.backend.detach(&self.near);
+        self.is_attached = false;
     }
 
     fn start(&mut self) {
@@ -103,8 +110,8 @@ impl<'a> Line<'a> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.backend.detach(&self.near);
+        if self.is_attached && !std::thread::panicking() {
+            self.let_go();
         }
     }
 }
@@ -289,9 +296,8 @@ fn a_socket_that_is_let_go_is_as_it_came() {
     line.write(b"hello");
     assert_eq!(line.receive(), bytes_of("hello"));
     assert!(tells_remainder(&line.duplicate));
-    backend.detach(&line.near);
+    line.let_go();
     assert!(!tells_remainder(&line.duplicate));
-    std::mem::forget(line);
 }
 
 #[cfg(target_os = "linux")]
