@@ -68,6 +68,13 @@ impl Core {
             let error = Error::new(ErrorKind::Limit, spec.kind.action());
             return refuse(error.with_detail("the port's limit of operations is reached"), spec);
         };
+        if self.is_closed() {
+            // Closed since the look above. From the reservation on the clerk waits for the slot;
+            // before it, it may have ended already.
+            self.table.release(index);
+            drop(state);
+            return refuse(Error::new(ErrorKind::Closed, spec.kind.action()), spec);
+        }
         let mut body = self.table.lock(index);
         body.phase = Phase::Queued;
         body.kind = spec.kind;

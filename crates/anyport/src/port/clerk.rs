@@ -187,6 +187,9 @@ impl Clerk {
             has_changed = true;
         }
         self.steady_looks = if has_changed { 0 } else { self.steady_looks.saturating_add(1) };
+        if self.looks_at_work > 0 && self.crew.idle.len_hint() > 0 {
+            return Some(TICK);
+        }
         match (is_anybody_running, self.steady_looks < STEADY_LOOKS) {
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_micros(250);
 
 /// The longest sleep beside a running neighbour, reached by doubling from `PATIENCE`: one handler
 /// that runs for seconds is not looked at thousands of times.
-const PAUSE_MAX: Duration = Duration::from_millis(8);
+const PAUSE_MAX: Duration = Duration::from_millis(64);
 
 /// What one thread has seen of the others' lanes.
 #[derive(Default)]

@@ -72,7 +72,8 @@ impl Member {
     }
 
     pub(super) fn activity(&self) -> Activity {
-        match self.activity.load(Ordering::Acquire) {
+        // Ordered against the clerk's own mark before it sleeps.
+        match self.activity.load(Ordering::SeqCst) {
             0 => Activity::Waiting,
             1 => Activity::Running,
             _ => Activity::Blocked,
@@ -136,6 +137,8 @@ pub(super) struct Membership {
     pub(super) lookout: Lookout,
     /// When it went to sleep, if it has found nothing since.
     pub(super) asleep_since: Option<Since>,
+    /// It was woken for some work, and has not looked for any since.
+    pub(super) is_claimed: bool,
 }
 
 impl Membership {
@@ -156,6 +159,7 @@ impl Membership {
                     posted_first: false,
                     lookout: Lookout::default(),
                     asleep_since: None,
+                    is_claimed: false,
                 })
             }
         }

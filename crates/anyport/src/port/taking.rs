@@ -62,7 +62,16 @@ impl<T: Send + 'static> PortInner<T> {
                 take(packet);
                 count += 1;
             }
+            let was_claimed = std::mem::take(&mut membership.is_claimed);
             if count > 0 {
+                if was_claimed && self.has_work() {
+                    self.crew.wake_one();
+                }
+                if membership.member.seat() != Some(seat) && self.core.backend().has_events(seat) {
+                    // The place was given away meanwhile, and its events may have been reaped
+                    // before whoever has it now looked for them.
+                    self.core.backend().wake(seat);
+                }
                 membership.unflushed += count as u32;
                 membership.lookout.found_work();
                 if membership.unflushed >= UNFLUSHED_MAX {
@@ -143,7 +152,8 @@ impl<T: Send + 'static> PortInner<T> {
             backend
                 .wait(seat, pause.map_or(remaining, |p| Some(remaining.map_or(p, |r| r.min(p)))));
         }
-        self.crew.idle.withdraw(membership.member.id);
+        // A waker that had claimed it meant it for other work than it may find first.
+        membership.is_claimed = !self.crew.idle.withdraw(membership.member.id);
     }
 
     /// The time is over: one look more, for what the wait brought at its very end.

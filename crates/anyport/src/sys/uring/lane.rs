@@ -163,7 +163,9 @@ impl Lane {
                 Sort::Cancel => continue,
                 // Whoever takes another thread's wake-up must not swallow it.
                 Sort::Wake if self.waiters.load(Ordering::SeqCst) > 0 => {
-                    bell.strike(self.raw_fd());
+                    if !bell.strike(self.raw_fd()) {
+                        self.is_notified.store(false, Ordering::SeqCst);
+                    }
                     break;
                 }
                 Sort::Wake => continue,
@@ -257,7 +259,7 @@ impl Lane {
         if let Some(doorbell) = &self.doorbell {
             doorbell.ring();
         } else if !self.is_notified.swap(true, Ordering::SeqCst) && !bell.strike(self.raw_fd()) {
-            // The next wake-up shall try again. The clerk's watch makes one while work is left.
+            // The next wake-up shall try again.
             self.is_notified.store(false, Ordering::SeqCst);
         }
     }
