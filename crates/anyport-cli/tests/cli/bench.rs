@@ -1,15 +1,13 @@
 //! `bench`, against every server of the program and against some that are wrong.
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
-use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use super::server::{Server, kinds};
-use super::{anyport, faulty, text};
+use super::{anyport, text};
 
 fn bench(server: &Server, more: &[&str]) -> (Output, Value) {
     bench_addr(&server.addr, more)
@@ -126,6 +124,10 @@ fn a_host_name_is_an_address() {
 #[cfg(target_os = "linux")]
 #[test]
 fn connections_come_from_every_source_address() {
+    use super::faulty;
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
     let addr = faulty::serve({
         let seen = Arc::clone(&seen);
