@@ -86,18 +86,12 @@ impl Core {
         }
         match event.outcome {
             Outcome::Interrupted => match body.ending {
-                Some(kind) => {
-                    let error = Error::new(kind, body.kind.action()).with_transferred(body.done);
-                    Some(self.conclude(body, Err(error)))
-                }
+                Some(kind) => Some(self.end_as_asked(kind, body.done, body)),
                 // Nobody asked: the thread that had submitted it is gone, or a signal came.
                 None => self.first_attempt(serving, body),
             },
             Outcome::NoBuffers => match body.ending {
-                Some(kind) => {
-                    let error = Error::new(kind, body.kind.action());
-                    Some(self.conclude(body, Err(error)))
-                }
+                Some(kind) => Some(self.end_as_asked(kind, 0, body)),
                 None => {
                     self.starve(serving, body);
                     None
@@ -105,8 +99,7 @@ impl Core {
             },
             Outcome::WouldBlock => {
                 if let Some(kind) = body.ending {
-                    let error = Error::new(kind, body.kind.action()).with_transferred(body.done);
-                    return Some(self.conclude(body, Err(error)));
+                    return Some(self.end_as_asked(kind, body.done, body));
                 }
                 let wait = match body.kind.side() {
                     Side::Sending => Request::Writable,
@@ -154,8 +147,7 @@ impl Core {
                 }
                 if let Some(kind) = body.ending {
                     let total = body.transmitting.as_ref().map_or(0, |t| t.total);
-                    let error = Error::new(kind, body.kind.action()).with_transferred(total);
-                    return Some(self.conclude(body, Err(error)));
+                    return Some(self.end_as_asked(kind, total, body));
                 }
                 self.transmit(serving, body)
             }
@@ -185,10 +177,7 @@ impl Core {
                 Some(self.conclude(body, result))
             }
             _ if is_wait_over => match body.ending {
-                Some(kind) => {
-                    let error = Error::new(kind, body.kind.action()).with_transferred(body.done);
-                    Some(self.conclude(body, Err(error)))
-                }
+                Some(kind) => Some(self.end_as_asked(kind, body.done, body)),
                 None => self.first_attempt(serving, body),
             },
             OperationKind::Send | OperationKind::WriteAt => {
@@ -198,8 +187,7 @@ impl Core {
                     return Some(self.conclude(body, Ok(done)));
                 }
                 if let Some(kind) = body.ending {
-                    let error = Error::new(kind, body.kind.action()).with_transferred(done);
-                    return Some(self.conclude(body, Err(error)));
+                    return Some(self.end_as_asked(kind, done, body));
                 }
                 if bytes == 0 {
                     // A device that takes nothing and reports no error would be asked for ever.

@@ -288,6 +288,17 @@ impl Core {
         completion
     }
 
+    /// Ends an operation that was asked to end, after this many bytes.
+    pub(super) fn end_as_asked(
+        &self,
+        kind: ErrorKind,
+        transferred: usize,
+        body: MutexGuard<'_, Body>,
+    ) -> Completion {
+        let error = Error::new(kind, body.kind.action()).with_transferred(transferred);
+        self.conclude(body, Err(error))
+    }
+
     /// Takes an operation out of its handle's line; gives the one that is now first and has not
     /// begun.
     pub(super) fn unlink(&self, state: &mut HandleState, side: Side, index: u32) -> Option<Token> {

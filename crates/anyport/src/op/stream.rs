@@ -60,8 +60,7 @@ impl Core {
         if !body.has_waiting() {
             if !body.stream.is_armed && body.phase == Phase::AtWork {
                 if let Some(kind) = body.ending {
-                    let error = Error::new(kind, body.kind.action());
-                    let last = self.conclude(body, Err(error));
+                    let last = self.end_as_asked(kind, 0, body);
                     self.push_ready(serving, last);
                     return;
                 }
@@ -122,8 +121,7 @@ impl Core {
             Outcome::Bytes(_) if body.request == RequestKind::Readable => {
                 // The wait that a non-blocking socket made necessary is over.
                 if let Some(kind) = body.ending {
-                    let error = Error::new(kind, body.kind.action());
-                    return Some(self.conclude(body, Err(error)));
+                    return Some(self.end_as_asked(kind, 0, body));
                 }
                 self.arm(serving, &mut body);
                 None
@@ -133,10 +131,7 @@ impl Core {
                 Some(self.conclude(body, result))
             }
             Outcome::Interrupted => match body.ending {
-                Some(kind) => {
-                    let error = Error::new(kind, body.kind.action());
-                    Some(self.conclude(body, Err(error)))
-                }
+                Some(kind) => Some(self.end_as_asked(kind, 0, body)),
                 None => {
                     // It paused, or the thread that had armed it is gone.
                     if !body.stream.is_armed && !body.has_waiting() {
@@ -147,8 +142,7 @@ impl Core {
             },
             Outcome::WouldBlock if body.ending.is_some() => {
                 let kind = body.ending.unwrap_or(ErrorKind::Cancelled);
-                let error = Error::new(kind, body.kind.action());
-                Some(self.conclude(body, Err(error)))
+                Some(self.end_as_asked(kind, 0, body))
             }
             Outcome::WouldBlock => {
                 body.stream.is_armed = true;
@@ -157,8 +151,7 @@ impl Core {
             }
             Outcome::NoBuffers => {
                 if let Some(kind) = body.ending {
-                    let error = Error::new(kind, body.kind.action());
-                    return Some(self.conclude(body, Err(error)));
+                    return Some(self.end_as_asked(kind, 0, body));
                 }
                 self.starve(serving, body);
                 None

@@ -69,13 +69,7 @@ impl Uring {
         token: Token,
     ) {
         let lane = &self.lanes[lane];
-        let lends = match request {
-            Request::ReceivePooled(class) | Request::ReceiveStream(class) => {
-                lane.prepare_group(class, &self.pool)
-            }
-            _ => true,
-        };
-        let entry = if lends {
+        let entry = if self.lends(lane, request.kind()) {
             // SAFETY: the caller keeps what the request names alive until its last event.
             unsafe { translate::entry(descriptor, request, token) }
         } else {
@@ -85,12 +79,17 @@ impl Uring {
         unsafe { lane.push(entry) };
     }
 
-    pub(super) fn cancel(&self, lane: usize, request: RequestKind, token: Token) {
-        let lane = &self.lanes[lane];
-        let lends = match request {
+    /// False for a pooled receive on a lane that lends the kernel no buffers of its class.
+    fn lends(&self, lane: &Lane, request: RequestKind) -> bool {
+        match request {
             RequestKind::ReceivePooled(class) => lane.prepare_group(class, &self.pool),
             _ => true,
-        };
+        }
+    }
+
+    pub(super) fn cancel(&self, lane: usize, request: RequestKind, token: Token) {
+        let lane = &self.lanes[lane];
+        let lends = self.lends(lane, request);
         // SAFETY: a cancel names no memory.
         unsafe { lane.push(translate::cancel_entry(request, token, lends)) };
         if !lane.has_doorbell() {
