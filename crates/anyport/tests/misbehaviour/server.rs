@@ -62,8 +62,14 @@ enum Context {
 /// Lives as long as operations of it are under way.
 struct Connection {
     handle: SocketHandle<Context>,
-    peer: SocketAddr,
     flow: Mutex<Flow>,
+    /// Last, so that it goes last: who is no longer counted has closed its descriptor.
+    counted: Counted,
+}
+
+/// A connection in the server's figures.
+struct Counted {
+    peer: SocketAddr,
     figures: Arc<Figures>,
 }
 
@@ -137,9 +143,20 @@ impl Server {
     }
 }
 
-impl Drop for Connection {
+impl Counted {
+    fn new(peer: SocketAddr, figures: Arc<Figures>) -> Self {
+        figures.connections.fetch_add(1, Ordering::Release);
+        Counted { peer, figures }
+    }
+
+    fn note_paused(&self, is_paused: bool) {
+        self.figures.note_paused(self.peer, is_paused);
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.figures.note_paused(self.peer, false);
+        self.note_paused(false);
         self.figures.connections.fetch_sub(1, Ordering::Release);
     }
 }
@@ -167,8 +184,8 @@ fn accepted(packet: Packet<Context>, worker: &Worker<Context>, figures: Arc<Figu
     let handle = worker.port().associate(socket, 1).expect("a new socket");
     // It fails when the peer has gone already, which the first receive then tells.
     let _ = handle.set_nodelay(true);
-    figures.connections.fetch_add(1, Ordering::Release);
-    let connection = Arc::new(Connection { handle, peer, flow: Mutex::default(), figures });
+    let counted = Counted::new(peer, figures);
+    let connection = Arc::new(Connection { handle, flow: Mutex::default(), counted });
     receive(&connection);
 }
 
@@ -198,14 +215,14 @@ fn received(packet: Packet<Context>, connection: &Arc<Connection>) {
     }
     let mut flow = connection.flow.lock().expect("no handler panics inside");
     flow.waiting += bytes;
-    connection.figures.waiting_peak.fetch_max(flow.waiting, Ordering::Release);
+    connection.counted.figures.waiting_peak.fetch_max(flow.waiting, Ordering::Release);
     let context = Context::Connection(Arc::clone(connection));
     if connection.handle.send(packet.buffers, context).is_err() {
         flow.waiting -= bytes;
     }
     if flow.waiting > HIGH_WATER_BYTES && !flow.is_paused {
         flow.is_paused = true;
-        connection.figures.note_paused(connection.peer, true);
+        connection.counted.note_paused(true);
         let operation = packet.operation.expect("a receive is an operation");
         // Not found when the stream has ended meanwhile, and then its last packet is on its way.
         let _ = connection.handle.cancel(operation);
@@ -233,7 +250,7 @@ fn sent(packet: Packet<Context>, connection: &Arc<Connection>) {
 fn go_on(connection: &Arc<Connection>, flow: &mut Flow) {
     if flow.is_stopped && flow.waiting <= LOW_WATER_BYTES {
         (flow.is_stopped, flow.is_paused) = (false, false);
-        connection.figures.note_paused(connection.peer, false);
+        connection.counted.note_paused(false);
         receive(connection);
     }
 }
