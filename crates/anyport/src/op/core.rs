@@ -27,7 +27,7 @@ pub(crate) struct Core {
     pub(super) options: CoreOptions,
     pool: BufferPool,
     /// One lock a lane: events of a lane become completions in their order, one thread at a time.
-    reaping: Box<[Mutex<Reaped>]>,
+    pub(super) reaping: Box<[Mutex<Reaped>]>,
     /// Completions that no lane's event brings: of cancelled, aborted and released operations.
     ready: Mutex<VecDeque<Completion>>,
     ready_len: AtomicUsize,
@@ -43,7 +43,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(backend: Backend, pool: BufferPool, options: CoreOptions) -> Arc<Self> {
-        let lanes = backend.clerk_lane() + 1;
+        let lanes = backend.lanes();
         let core = Arc::new(Core {
             backend,
             table: OpTable::new(options.operations_max),
@@ -162,7 +162,7 @@ impl Core {
         self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_event(
+    pub(super) fn take_event(
         &self,
         reaped: &mut Reaped,
         lane: usize,
@@ -414,8 +414,9 @@ impl Core {
         request: Request,
     ) {
         // What a thread has handed to the kernel may be finished in its context: a file's transfer
-        // fails when that thread has ended meanwhile. The clerk stays.
-        let serving = if request.is_of_file() { self.backend.clerk_lane() } else { serving };
+        // fails when that thread has ended meanwhile. The clerk stays, and is never stuck.
+        let is_for_clerk = request.is_of_file() || matches!(request, Request::Connect(_));
+        let serving = if is_for_clerk { self.backend.clerk_lane() } else { serving };
         body.request = request.kind();
         body.lane = serving as u16;
         // SAFETY: the regions belong to the operation's buffers or message, which stay in its slot

@@ -25,6 +25,9 @@ pub(crate) struct HandleCore {
     pub(super) is_sending_shut_down: AtomicBool,
     /// The peer reset the connection: from now on everything fails with that, never a clean end.
     pub(super) is_reset: AtomicBool,
+    /// A request that was taken over may still hold the open object, so that closing the descriptor
+    /// tells the peer nothing.
+    pub(super) is_held_elsewhere: AtomicBool,
     /// Ends with the open object: while it lives, associating the object again is refused.
     association: Option<Association>,
 }
@@ -59,6 +62,7 @@ impl HandleCore {
             is_closed: AtomicBool::new(false),
             is_sending_shut_down: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
+            is_held_elsewhere: AtomicBool::new(false),
             duplicates: AtomicU32::new(1),
             receive_class: AtomicU8::new(class as u8),
             association,

@@ -7,6 +7,7 @@
 use super::crew::{Crew, HELP_BACKLOG};
 use super::member::{Activity, Member};
 use crate::error::Error;
+use crate::op::Extent;
 use crate::sys::{ThreadWatch, error_from_io};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,12 +37,22 @@ const OVERDUE_LOOKS: u32 = 16;
 /// A thread is blocked when it used less than this part of the time it was watched.
 const BLOCKED_CPU_SHARE: u32 = 8;
 
+/// The thread of a lane that stays away for longer is not expected back soon: all that it has under
+/// way is taken over.
+const AWAY_MAX: Duration = Duration::from_millis(100);
+
 /// How often the drain looks at lanes by itself, beside being woken.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 
 /// Starts the clerk of a crew; it ends by itself after the port is gone.
 pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
-    let clerk = Clerk { watched: Vec::new(), steady_looks: 0, looks_at_work: 0, crew };
+    let clerk = Clerk {
+        watched: Vec::new(),
+        unattended: Vec::new(),
+        steady_looks: 0,
+        looks_at_work: 0,
+        crew,
+    };
     let spawned = thread::Builder::new().name("anyport-clerk".to_owned()).spawn(|| clerk.run());
     spawned.map(drop).map_err(|e| error_from_io(&e, "start the clerk thread"))
 }
@@ -50,6 +61,8 @@ struct Clerk {
     crew: Arc<Crew>,
     /// What was seen of each seat's actor at the last look.
     watched: Vec<Option<Watched>>,
+    /// Lanes that have work and no thread, and since when.
+    unattended: Vec<(usize, Instant)>,
     steady_looks: u32,
     /// Looks in a row at which packets waited that no lane brings.
     looks_at_work: u32,
@@ -103,21 +116,20 @@ impl Clerk {
             let seats = crew.seats();
             // A read-modify-write on the same word as the runner's: one of the two sees the other.
             let running = seats.members().any(|m| m.activity() == Activity::Running);
-            let orphans: Vec<usize> = seats
-                .actors()
-                .enumerate()
-                .filter_map(|(seat, actor)| actor.is_none().then_some(seat))
-                .collect();
-            (running, orphans)
+            (running, seats.unattended().collect::<Vec<_>>())
         };
-        for seat in orphans {
-            if core.backend().has_events(seat) {
+        for (_, lane) in orphans {
+            let backend = core.backend();
+            if backend.has_events(lane) {
                 if crew.idle.len_hint() > 0 {
                     // The next look wakes somebody for them.
                     return false;
                 }
-            } else if core.live() > 0 {
-                core.backend().watch_orphan(seat);
+            } else if backend.has_unattended_work(lane) {
+                // Not all was taken over yet.
+                return false;
+            } else if core.live() > 0 && backend.has_requests(lane) {
+                backend.watch_orphan(lane);
             }
         }
         !is_anybody_running && !crew.is_abandoned.load(Ordering::Acquire)
@@ -135,48 +147,62 @@ impl Clerk {
         let mut is_anybody_running = false;
         let mut has_changed = false;
         let mut wants_help = false;
+        let core = Arc::clone(self.crew.core());
+        let backend = core.backend();
         for (seat, actor) in actors.iter().enumerate() {
-            let core = Arc::clone(self.crew.core());
-            let backend = core.backend();
-            match actor {
-                Some(member) if member.activity() == Activity::Running => {
-                    is_anybody_running = true;
-                    let look = self.look(seat, member);
-                    has_changed |= look == Look::Moves;
-                    if look == Look::Moves {
-                        wants_help |= backend.backlog(seat) >= HELP_BACKLOG;
-                        continue;
-                    }
-                    // Answers that it has prepared must not wait until its handler returns. Not at
-                    // the first look: what the clerk hands over is the clerk's to complete.
-                    let is_stuck = match look {
-                        Look::Still { looks } => looks >= STUCK_LOOKS,
-                        _ => true,
-                    };
-                    if is_stuck && backend.has_unsubmitted(seat) {
-                        backend.flush(seat);
-                    }
-                    if look == Look::Blocked && self.crew.give_place_away(member) {
-                        log::debug!("a handler blocks: thread {} gave its place away", member.id);
-                        has_changed = true;
-                    }
-                    wants_help |= backend.has_events(seat);
+            let served = actor.as_ref().and_then(|member| Some((member, member.lane()?)));
+            let Some((member, lane)) = served else {
+                self.watched[seat] = None;
+                continue;
+            };
+            if member.activity() != Activity::Running {
+                self.watched[seat] = None;
+                // Pushed by a thread that had lost the seat without knowing it, or for it.
+                if backend.has_unsubmitted(lane) {
+                    backend.flush(lane);
+                    backend.wake(lane);
                 }
-                Some(_) => {
-                    self.watched[seat] = None;
-                    // Pushed by a thread that had lost the seat without knowing it.
-                    if backend.has_unsubmitted(seat) {
-                        backend.flush(seat);
-                    }
-                }
-                None => {
-                    self.watched[seat] = None;
-                    if backend.has_unsubmitted(seat) {
-                        backend.flush(seat);
-                    }
-                    wants_help |= backend.has_events(seat);
-                }
+                continue;
             }
+            is_anybody_running = true;
+            let look = self.look(seat, member);
+            has_changed |= look == Look::Moves;
+            if look == Look::Moves {
+                wants_help |= backend.backlog(lane) >= HELP_BACKLOG;
+                continue;
+            }
+            // Answers that it has prepared must not wait until its handler returns. Not at the
+            // first look: what the clerk hands over is the clerk's to complete.
+            let is_stuck = match look {
+                Look::Still { looks } => looks >= STUCK_LOOKS,
+                _ => true,
+            };
+            if is_stuck && backend.has_unattended_work(lane) {
+                self.rescue(lane, Extent::Urgent);
+            }
+            if look == Look::Blocked && self.crew.give_place_away(member) {
+                log::debug!("a handler blocks: thread {} gave its place away", member.id);
+                has_changed = true;
+            }
+            wants_help |= backend.has_events(lane);
+        }
+        let unattended: Vec<(usize, usize)> = self.crew.seats().unattended().collect();
+        let now = Instant::now();
+        self.unattended.retain(|seen| unattended.iter().any(|&(_, lane)| lane == seen.0));
+        for (_, lane) in unattended {
+            if backend.has_unattended_work(lane) {
+                let since = match self.unattended.iter().find(|seen| seen.0 == lane) {
+                    Some(seen) => seen.1,
+                    None => {
+                        self.unattended.push((lane, now));
+                        now
+                    }
+                };
+                let is_long = now - since >= AWAY_MAX;
+                has_changed |= is_long;
+                self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
+            }
+            wants_help |= backend.has_events(lane);
         }
         wants_help |= self.crew.core().backend().lacks_poller();
         // Whoever made the work has woken a thread for it. That thread is given time to come, so
@@ -197,6 +223,15 @@ impl Clerk {
             (_, true) => Some(TICK_ALONE),
             (true, false) => Some(TICK_SLOW),
             (false, false) => None,
+        }
+    }
+
+    /// Takes over what waits on a lane, for a thread that has nothing to do.
+    fn rescue(&self, lane: usize, extent: Extent) {
+        let core = self.crew.core();
+        let serving = self.crew.lane_at_leisure();
+        if serving != lane && core.rescue(lane, serving, extent) {
+            core.backend().wake(serving);
         }
     }
 
@@ -231,11 +266,10 @@ impl Clerk {
     fn drain(&self) {
         let core = self.crew.core();
         let backend = core.backend();
-        let lanes = backend.clerk_lane() + 1;
         let serving = backend.clerk_lane();
         loop {
-            for lane in 0..lanes {
-                backend.flush(lane);
+            for lane in 0..backend.lanes() {
+                core.rescue(lane, serving, Extent::All);
                 while let Some(completion) = core.next_completion(lane, serving, |_| {}) {
                     self.discard(completion);
                 }

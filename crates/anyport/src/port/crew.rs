@@ -41,9 +41,11 @@ pub(super) struct Tally {
 
 impl Crew {
     pub(super) fn new(core: Arc<Core>, concurrency: usize) -> Arc<Self> {
+        let backend = core.backend();
+        let stand_in_lanes = (0..concurrency).map(|seat| backend.stand_in_lane(seat)).collect();
         Arc::new(Crew {
-            core,
-            seats: Mutex::new(Seats::new(concurrency)),
+            core: Arc::clone(&core),
+            seats: Mutex::new(Seats::new(stand_in_lanes)),
             idle: IdleStack::new(),
             is_clerk_asleep: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
@@ -86,10 +88,10 @@ impl Crew {
             let taken = self.seats().take(member);
             match taken {
                 Taken::Seat(seat) => return Some(seat),
-                Taken::Parked { own } => {
-                    if let Some(own) = own {
-                        // If the stand-in sleeps on the lane: it shall notice.
-                        self.core.backend().wake(own);
+                Taken::Parked { stand_in } => {
+                    if let Some(lane) = stand_in.and_then(|stand_in| stand_in.lane()) {
+                        // If it sleeps on its lane: it shall notice.
+                        self.core.backend().wake(lane);
                     }
                     let is_late = deadline.is_some_and(|d| Instant::now() >= d);
                     if !is_late && !give_up() {
@@ -163,9 +165,9 @@ impl Crew {
     /// Wakes one sleeping thread, the last that went to sleep; false when none sleeps.
     pub(super) fn wake_one(&self) -> bool {
         while let Some(id) = self.idle.claim() {
-            let seat = self.seats().member(id).and_then(|m| m.seat());
-            if let Some(seat) = seat {
-                self.core.backend().wake(seat);
+            let lane = self.seats().member(id).and_then(|m| m.lane());
+            if let Some(lane) = lane {
+                self.core.backend().wake(lane);
                 return true;
             }
             // It lost its seat while it slept; whoever has the seat looks for work by itself, but
@@ -181,15 +183,22 @@ impl Crew {
             .idle
             .claim_all()
             .into_iter()
-            .filter_map(|id| seats.member(id).and_then(|m| m.seat()))
+            .filter_map(|id| seats.member(id).and_then(|m| m.lane()))
             .collect();
         for member in seats.parked() {
             member.unpark();
         }
         drop(seats);
-        for seat in sleeping {
-            self.core.backend().wake(seat);
+        for lane in sleeping {
+            self.core.backend().wake(lane);
         }
+    }
+
+    /// The lane of a thread that waits, for work that somebody else prepares; else the clerk's.
+    pub(super) fn lane_at_leisure(&self) -> usize {
+        let seats = self.seats();
+        let waiting = seats.actors().flatten().find(|m| m.activity() == Activity::Waiting);
+        waiting.and_then(|m| m.lane()).unwrap_or(self.core.backend().clerk_lane())
     }
 
     /// A member begins to run after it had waited: the clerk must watch it.

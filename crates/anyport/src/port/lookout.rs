@@ -7,6 +7,7 @@
 
 use super::crew::Crew;
 use super::member::Activity;
+use crate::op::Extent;
 use std::time::{Duration, Instant};
 
 /// How long a neighbour may be in one handler before what it has prepared is handed over. Shorter
@@ -39,17 +40,22 @@ impl Lookout {
         self.pause = Duration::ZERO;
     }
 
-    /// Looks at every lane but `own` before a sleep, and says how long the sleep may be; `None`:
-    /// nobody runs, so there is nothing to look after.
+    /// Looks at every lane but `own` before a sleep or between packets, takes over what waits
+    /// there for a thread in a handler, and says how long a sleep may be; `None`: nobody runs, so
+    /// there is nothing to look after.
     pub(super) fn look(&mut self, crew: &Crew, own: usize) -> Option<Duration> {
+        let core = crew.core();
+        let backend = core.backend();
         let mut is_anybody_running = false;
         let mut now = None;
         let mut late = Vec::new();
         {
             let seats = crew.seats();
             for (seat, actor) in seats.actors().enumerate() {
-                let Some(actor) = actor else { continue };
-                if seat == own || actor.activity() != Activity::Running {
+                let Some((actor, lane)) = actor.and_then(|a| Some((a, a.lane()?))) else {
+                    continue;
+                };
+                if lane == own || actor.activity() != Activity::Running {
                     continue;
                 }
                 is_anybody_running = true;
@@ -62,14 +68,24 @@ impl Lookout {
                 if (seen.member, seen.beat) != (actor.id, beat) {
                     *seen = Seen { member: actor.id, beat, since: now };
                 } else if now - seen.since >= PATIENCE {
+                    late.push(lane);
+                }
+            }
+            // Of those who are known to be blocked, at once.
+            for (seat, owner) in seats.owners().enumerate() {
+                let Some(owner) = owner else { continue };
+                if owner.activity() == Activity::Blocked
+                    && owner.lane() != Some(seat)
+                    && backend.has_requests(seat)
+                {
+                    is_anybody_running = true;
                     late.push(seat);
                 }
             }
         }
-        let backend = crew.core().backend();
-        for seat in late {
-            if backend.has_unsubmitted(seat) {
-                backend.flush(seat);
+        for lane in late {
+            if lane != own && backend.has_unattended_work(lane) {
+                core.rescue(lane, own, Extent::Urgent);
             }
         }
         if !is_anybody_running {

@@ -33,6 +33,9 @@ pub(crate) struct Member {
     pub(super) clock: ThreadClock,
     /// The seat it acts in, or `NO_SEAT`. Written under the lock of the seats.
     pub(super) seat: AtomicU32,
+    /// The lane that goes with the seat: the seat's own for its owner, else the stand-in's.
+    /// Written before the seat.
+    pub(super) lane: AtomicU32,
     activity: AtomicU8,
     /// It stands in for an owner that has come back.
     pub(super) is_wanted_back: AtomicBool,
@@ -50,6 +53,7 @@ impl Member {
             id,
             clock: ThreadClock::current(),
             seat: AtomicU32::new(NO_SEAT),
+            lane: AtomicU32::new(NO_SEAT),
             activity: AtomicU8::new(Activity::Waiting as u8),
             is_wanted_back: AtomicBool::new(false),
             beat: AtomicU64::new(0),
@@ -65,6 +69,11 @@ impl Member {
             NO_SEAT => None,
             seat => Some(seat as usize),
         }
+    }
+
+    /// The lane where the thread waits, and where what it starts goes; `None` without a seat.
+    pub(super) fn lane(&self) -> Option<usize> {
+        self.seat().map(|_| self.lane.load(Ordering::Acquire) as usize)
     }
 
     pub(super) fn beat(&self) -> u64 {
@@ -135,6 +144,10 @@ pub(super) struct Membership {
     /// Whether posted packets or completions are looked at first; it alternates.
     pub(super) posted_first: bool,
     pub(super) lookout: Lookout,
+    /// The lane that the thread serves since it has its seat.
+    pub(super) serving: Option<usize>,
+    /// The lane that it has adopted, and retires when it ends.
+    pub(super) adopted: Option<usize>,
     /// When it went to sleep, if it has found nothing since.
     pub(super) asleep_since: Option<Since>,
     /// It was woken for some work, and has not looked for any since.
@@ -158,6 +171,8 @@ impl Membership {
                     unflushed: 0,
                     posted_first: false,
                     lookout: Lookout::default(),
+                    serving: None,
+                    adopted: None,
                     asleep_since: None,
                     is_claimed: false,
                 })
@@ -178,13 +193,22 @@ impl Membership {
         });
     }
 
+    /// Ends the calling thread's membership in this crew, if it has one.
+    pub(super) fn end_of_caller(crew: &Arc<Crew>) {
+        let membership = MEMBERSHIP.try_with(|m| {
+            let mut membership = m.try_borrow_mut().ok()?;
+            membership.as_ref()?.is_of(crew).then(|| membership.take()).flatten()
+        });
+        drop(membership);
+    }
+
     /// The lane where requests of the calling thread go: that of its seat, else the clerk's.
     pub(super) fn lane_of_caller(crew: &Arc<Crew>, clerk_lane: usize) -> usize {
         MEMBERSHIP
             .try_with(|m| {
                 let membership = m.try_borrow().ok()?;
                 let membership = membership.as_ref()?;
-                membership.is_of(crew).then(|| membership.member.seat())?
+                membership.is_of(crew).then(|| membership.member.lane())?
             })
             .ok()
             .flatten()
@@ -210,6 +234,9 @@ impl Drop for Membership {
             let lane = core.backend().clerk_lane();
             for token in self.held.drain(..) {
                 core.release_stream(lane, token);
+            }
+            if let Some(lane) = self.adopted {
+                core.abandon(lane);
             }
         }
         if let Some(crew) = self.crew.upgrade() {

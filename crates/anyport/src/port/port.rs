@@ -156,9 +156,9 @@ impl<T: Send + 'static> CompletionPort<T> {
     pub fn blocking<R>(&self, f: impl FnOnce() -> R) -> R {
         let _place = Membership::of_caller(&self.inner.crew)
             .filter(|member| {
-                let Some(seat) = member.seat() else { return false };
+                let Some(lane) = member.lane() else { return false };
                 // What this thread has prepared belongs to it: nobody else should hand it over.
-                self.inner.core.backend().flush(seat);
+                self.inner.core.backend().flush(lane);
                 self.inner.crew.give_place_away(member)
             })
             .map(|member| GivenPlace { crew: &self.inner.crew, member });
@@ -318,6 +318,8 @@ impl<T: Send + 'static> Drop for CompletionPort<T> {
             // Contexts may hold handles, and these hold the port: cut the circle.
             self.inner.contexts.clear();
             while self.inner.posted.pop().is_some() {}
+            // What only this thread can end, it ends now. Other threads do when they end.
+            Membership::end_of_caller(&self.inner.crew);
             self.inner.crew.is_abandoned.store(true, Ordering::Release);
             self.inner.crew.is_clerk_asleep.store(false, Ordering::SeqCst);
             let backend = self.inner.core.backend();

@@ -2,7 +2,8 @@
 //!
 //! A seat's *owner* is the thread that sat there first; its *actor* is who sits there now. When an
 //! owner blocks, a parked thread acts in its place; when the owner returns it has its seat back,
-//! since requests that it has handed to the kernel are best served by it.
+//! since requests that it has handed to the kernel are best served by it. The owner serves the
+//! seat's own lane, who stands in for it the seat's second one where the backend has such.
 
 use super::member::{Member, NO_SEAT};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ struct Seat {
 /// The seats, behind the crew's lock.
 pub(super) struct Seats {
     seats: Vec<Seat>,
+    /// By seat: the lane of who stands in there.
+    stand_in_lanes: Vec<usize>,
     /// Threads that wait for a seat; the last one parked is the first to get one.
     parked: Vec<Arc<Member>>,
     /// Every thread of the port, by its number.
@@ -28,15 +31,16 @@ pub(super) enum Taken {
     Seat(usize),
     /// All seats are taken; the member is parked.
     Parked {
-        /// The member's own seat, whose actor was told to give it back.
-        own: Option<usize>,
+        /// Who acts in the member's own seat, and was told to give it back.
+        stand_in: Option<Arc<Member>>,
     },
 }
 
 impl Seats {
-    pub(super) fn new(count: usize) -> Self {
-        let seats = (0..count).map(|_| Seat::default()).collect();
-        Seats { seats, parked: Vec::new(), members: Vec::new() }
+    /// As many seats as there are lanes for stand-ins.
+    pub(super) fn new(stand_in_lanes: Vec<usize>) -> Self {
+        let seats = stand_in_lanes.iter().map(|_| Seat::default()).collect();
+        Seats { seats, stand_in_lanes, parked: Vec::new(), members: Vec::new() }
     }
 
     pub(super) fn enlist(&mut self) -> Arc<Member> {
@@ -66,6 +70,24 @@ impl Seats {
         &self.parked
     }
 
+    /// Who owns each seat.
+    pub(super) fn owners(&self) -> impl Iterator<Item = Option<&Arc<Member>>> {
+        self.seats.iter().map(|seat| seat.owner.as_ref())
+    }
+
+    /// The lanes of each seat that nobody serves: the number is that of the seat.
+    pub(super) fn unattended(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.seats.iter().enumerate().flat_map(|(seat, place)| {
+            let served = place.actor.as_ref().and_then(|actor| actor.lane());
+            let stand_in = self.stand_in_lanes[seat];
+            let second = (stand_in != seat).then_some(stand_in);
+            [Some(seat), second]
+                .into_iter()
+                .flatten()
+                .filter_map(move |lane| (served != Some(lane)).then_some((seat, lane)))
+        })
+    }
+
     /// Who acts in each seat.
     pub(super) fn actors(&self) -> impl Iterator<Item = Option<&Arc<Member>>> {
         self.seats.iter().map(|seat| seat.actor.as_ref())
@@ -90,20 +112,25 @@ impl Seats {
             None => {
                 // A stand-in finishes its packet first: no more run than the value allows, and
                 // never two on one lane.
-                if let Some(actor) = own.and_then(|seat| self.seats[seat].actor.as_ref()) {
-                    actor.is_wanted_back.store(true, Ordering::SeqCst);
+                let stand_in = own.and_then(|seat| self.seats[seat].actor.clone());
+                if let Some(stand_in) = &stand_in {
+                    stand_in.is_wanted_back.store(true, Ordering::SeqCst);
                 }
                 self.parked.push(Arc::clone(member));
-                Taken::Parked { own }
+                Taken::Parked { stand_in }
             }
         }
     }
 
-    /// A stand-in gives the seat back to its owner, if the owner waits for it.
+    /// A stand-in gives the seat back to its owner, if the owner waits for it; one whose owner is
+    /// gone owns the seat from now on.
     pub(super) fn hand_back(&mut self, member: &Arc<Member>) -> Option<Arc<Member>> {
         member.is_wanted_back.store(false, Ordering::SeqCst);
         let seat = member.seat()?;
-        let owner = Arc::clone(self.seats[seat].owner.as_ref()?);
+        let Some(owner) = self.seats[seat].owner.clone() else {
+            self.sit(seat, member);
+            return None;
+        };
         if Arc::ptr_eq(&owner, member) || !self.parked.iter().any(|m| Arc::ptr_eq(m, &owner)) {
             return None;
         }
@@ -131,6 +158,10 @@ impl Seats {
         for seat in &mut self.seats {
             if seat.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member)) {
                 seat.owner = None;
+                if let Some(actor) = &seat.actor {
+                    // It takes the seat over when it comes around.
+                    actor.is_wanted_back.store(true, Ordering::SeqCst);
+                }
             }
         }
         self.members[member.id as usize] = None;
@@ -145,7 +176,9 @@ impl Seats {
     fn sit(&mut self, seat: usize, member: &Arc<Member>) {
         let place = &mut self.seats[seat];
         place.actor = Some(Arc::clone(member));
-        place.owner.get_or_insert_with(|| Arc::clone(member));
+        let owner = place.owner.get_or_insert_with(|| Arc::clone(member));
+        let lane = if Arc::ptr_eq(owner, member) { seat } else { self.stand_in_lanes[seat] };
+        member.lane.store(lane as u32, Ordering::Release);
         member.seat.store(seat as u32, Ordering::Release);
     }
 }
@@ -169,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_thread_parked_last_gets_the_seat_that_becomes_free() {
-        let mut seats = Seats::new(1);
+        let mut seats = Seats::new(vec![2]);
         let (a, b, c) = (seats.enlist(), seats.enlist(), seats.enlist());
         assert_eq!(seat(seats.take(&a)), Some(0));
         assert_eq!(seat(seats.take(&b)), None);
@@ -181,15 +214,17 @@ mod tests {
 
     #[test]
     fn an_owner_that_returns_has_its_seat_back_when_the_stand_in_is_done() {
-        let mut seats = Seats::new(1);
+        let mut seats = Seats::new(vec![2]);
         let (a, b) = (seats.enlist(), seats.enlist());
         seats.take(&a);
         seats.take(&b);
         seats.leave(&a);
         assert_eq!(b.seat(), Some(0));
-        let Taken::Parked { own: Some(0) } = seats.take(&a) else {
+        assert_eq!((a.lane.load(Ordering::Relaxed), b.lane()), (0, Some(2)));
+        let Taken::Parked { stand_in: Some(stand_in) } = seats.take(&a) else {
             panic!("the stand-in is not done")
         };
+        assert!(Arc::ptr_eq(&stand_in, &b));
         assert!(b.is_wanted_back.load(Ordering::SeqCst));
         let owner = seats.hand_back(&b).expect("the owner waits");
         assert!(Arc::ptr_eq(&owner, &a));
@@ -200,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_seat_of_a_thread_that_ended_has_a_new_owner() {
-        let mut seats = Seats::new(1);
+        let mut seats = Seats::new(vec![2]);
         let (a, b) = (seats.enlist(), seats.enlist());
         seats.take(&a);
         seats.discharge(&a);
@@ -208,5 +243,21 @@ mod tests {
         seats.leave(&b);
         assert_eq!(seat(seats.take(&b)), Some(0));
         assert_eq!(seats.members().count(), 1);
+    }
+
+    #[test]
+    fn who_stands_in_for_a_thread_that_ends_owns_the_seat() {
+        let mut seats = Seats::new(vec![2]);
+        let (a, b) = (seats.enlist(), seats.enlist());
+        seats.take(&a);
+        seats.take(&b);
+        seats.leave(&a);
+        assert_eq!(b.lane(), Some(2));
+        assert_eq!(seats.unattended().collect::<Vec<_>>(), [(0, 0)]);
+        seats.discharge(&a);
+        assert!(b.is_wanted_back.load(Ordering::SeqCst));
+        assert!(seats.hand_back(&b).is_none());
+        assert_eq!(b.lane(), Some(0));
+        assert_eq!(seats.unattended().collect::<Vec<_>>(), [(0, 2)]);
     }
 }

@@ -45,6 +45,7 @@ impl<T: Send + 'static> PortInner<T> {
             let seat = match membership.member.seat() {
                 Some(seat) => seat,
                 None => {
+                    membership.serving = None;
                     membership.member.set_activity(Activity::Waiting);
                     let give_up = || self.core.is_closed() || is_stopped();
                     match self.crew.seat(&membership.member, deadline, give_up) {
@@ -55,9 +56,10 @@ impl<T: Send + 'static> PortInner<T> {
                     }
                 }
             };
+            let lane = self.serve(membership, seat);
             let mut count = 0;
             while count < max
-                && let Some(packet) = self.next_packet(membership, seat)
+                && let Some(packet) = self.next_packet(membership, lane)
             {
                 take(packet);
                 count += 1;
@@ -67,24 +69,25 @@ impl<T: Send + 'static> PortInner<T> {
                 if was_claimed && self.has_work() {
                     self.crew.wake_one();
                 }
-                if membership.member.seat() != Some(seat) && self.core.backend().has_events(seat) {
+                if membership.member.lane() != Some(lane) && self.core.backend().has_events(lane) {
                     // The place was given away meanwhile, and its events may have been reaped
                     // before whoever has it now looked for them.
-                    self.core.backend().wake(seat);
+                    self.core.backend().wake(lane);
                 }
                 membership.unflushed += count as u32;
                 membership.lookout.found_work();
                 if membership.unflushed >= UNFLUSHED_MAX {
                     membership.unflushed = 0;
-                    self.core.backend().flush(seat);
-                    self.call_for_help(seat);
+                    self.core.backend().flush(lane);
+                    membership.lookout.look(&self.crew, lane);
+                    self.call_for_help(lane);
                 }
                 self.crew.begin_running(&membership.member);
                 return Ok(count);
             }
             if is_stopped() {
                 membership.member.set_activity(Activity::Waiting);
-                self.core.backend().flush(seat);
+                self.core.backend().flush(lane);
                 self.crew.step_aside(&membership.member);
                 return Err(Ended::Stopped);
             }
@@ -102,23 +105,54 @@ impl<T: Send + 'static> PortInner<T> {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        if !self.core.backend().has_unsubmitted(seat) {
-                            return self.last_look(membership, seat, take);
+                        if !self.core.backend().has_unsubmitted(lane) {
+                            return self.last_look(membership, lane, take);
                         }
-                        self.core.backend().flush(seat);
+                        self.core.backend().flush(lane);
                         continue;
                     }
                     Some(left)
                 }
             };
-            self.sleep(membership, seat, remaining, &is_stopped);
+            self.sleep(membership, lane, remaining, &is_stopped);
         }
+    }
+
+    /// The lane that the thread serves in this seat, which it has had for a while or has just got.
+    fn serve(&self, membership: &mut Membership, seat: usize) -> usize {
+        let member = &membership.member;
+        let lane = member.lane.load(Ordering::Acquire) as usize;
+        if membership.serving == Some(lane) {
+            return lane;
+        }
+        let backend = self.core.backend();
+        let stand_in = backend.stand_in_lane(seat);
+        let mut lane = lane;
+        if lane == seat && membership.adopted != Some(lane) {
+            match backend.adopt(lane) {
+                Ok(()) => membership.adopted = Some(lane),
+                Err(error) => {
+                    log::error!(
+                        "a thread of the port does with a lane of the second sort: {error}"
+                    );
+                    lane = stand_in;
+                    member.lane.store(lane as u32, Ordering::Release);
+                }
+            }
+        }
+        if lane != stand_in && backend.has_requests(stand_in) {
+            // What somebody who stood in here has under way goes on where a thread is.
+            backend.evacuate(stand_in);
+            self.crew.wake_clerk();
+        }
+        membership.serving = Some(lane);
+        lane
     }
 
     /// Wakes a sleeping thread when there is more here than this one will do soon. A wake-up costs
     /// as much as a few packets, so it is not done for a few.
-    fn call_for_help(&self, seat: usize) {
-        if self.crew.idle.len_hint() > 0 && self.core.backend().backlog(seat) >= HELP_BACKLOG {
+    fn call_for_help(&self, lane: usize) {
+        if self.crew.idle.len_hint() > 0 && self.core.backend().backlog(lane) >= HELP_BACKLOG {
             self.crew.wake_one();
         }
     }
@@ -127,7 +161,7 @@ impl<T: Send + 'static> PortInner<T> {
     fn sleep(
         &self,
         membership: &mut Membership,
-        seat: usize,
+        lane: usize,
         remaining: Option<Duration>,
         is_stopped: &dyn Fn() -> bool,
     ) {
@@ -142,15 +176,15 @@ impl<T: Send + 'static> PortInner<T> {
         // Only a look: what is there is taken after the name is off the list again, or a waker
         // might spend its one wake-up on this thread.
         let has_work = self.has_work()
-            || backend.has_events(seat)
+            || backend.has_events(lane)
             || self.core.is_closed()
             || is_stopped()
             || membership.member.is_wanted_back.load(Ordering::SeqCst)
-            || membership.member.seat() != Some(seat);
+            || membership.member.lane() != Some(lane);
         if !has_work {
-            let pause = membership.lookout.look(&self.crew, seat);
+            let pause = membership.lookout.look(&self.crew, lane);
             backend
-                .wait(seat, pause.map_or(remaining, |p| Some(remaining.map_or(p, |r| r.min(p)))));
+                .wait(lane, pause.map_or(remaining, |p| Some(remaining.map_or(p, |r| r.min(p)))));
         }
         // A waker that had claimed it meant it for other work than it may find first.
         membership.is_claimed = !self.crew.idle.withdraw(membership.member.id);
@@ -160,12 +194,12 @@ impl<T: Send + 'static> PortInner<T> {
     fn last_look(
         &self,
         membership: &mut Membership,
-        seat: usize,
+        lane: usize,
         take: &mut impl FnMut(Packet<T>),
     ) -> Result<usize, Ended> {
         // A backend that learns of events only by asking is asked once.
-        self.core.backend().wait(seat, Some(Duration::ZERO));
-        match self.next_packet(membership, seat) {
+        self.core.backend().wait(lane, Some(Duration::ZERO));
+        match self.next_packet(membership, lane) {
             Some(packet) => {
                 take(packet);
                 self.crew.begin_running(&membership.member);
@@ -200,12 +234,12 @@ impl<T: Send + 'static> PortInner<T> {
     }
 
     /// The next packet that this thread may take, without waiting.
-    fn next_packet(&self, membership: &mut Membership, seat: usize) -> Option<Packet<T>> {
+    fn next_packet(&self, membership: &mut Membership, lane: usize) -> Option<Packet<T>> {
         membership.posted_first = !membership.posted_first;
         let packet = if membership.posted_first {
-            self.next_posted().or_else(|| self.next_completed(membership, seat))
+            self.next_posted().or_else(|| self.next_completed(membership, lane))
         } else {
-            self.next_completed(membership, seat).or_else(|| self.next_posted())
+            self.next_completed(membership, lane).or_else(|| self.next_posted())
         };
         if packet.is_some() {
             Member::count(&membership.member.packets);
@@ -220,15 +254,15 @@ impl<T: Send + 'static> PortInner<T> {
         self.posted.pop().map(Posted::into_packet)
     }
 
-    fn next_completed(&self, membership: &mut Membership, seat: usize) -> Option<Packet<T>> {
+    fn next_completed(&self, membership: &mut Membership, lane: usize) -> Option<Packet<T>> {
         loop {
             let completion = self
                 .core
-                .next_ready(seat)
-                .or_else(|| self.core.next_completion(seat, seat, |i| self.contexts.prefetch(i)))
-                .or_else(|| self.steal(membership, seat))?;
+                .next_ready(lane)
+                .or_else(|| self.core.next_completion(lane, lane, |i| self.contexts.prefetch(i)))
+                .or_else(|| self.steal(membership, lane))?;
             let mut completion = completion;
-            self.core.begin_next(seat, &mut completion);
+            self.core.begin_next(lane, &mut completion);
             if let Some(packet) = self.packet_of(membership, completion) {
                 return Some(packet);
             }
@@ -236,11 +270,13 @@ impl<T: Send + 'static> PortInner<T> {
     }
 
     /// Takes what another thread has no time for.
-    fn steal(&self, membership: &Membership, seat: usize) -> Option<Completion> {
-        let lanes = self.concurrency;
+    fn steal(&self, membership: &Membership, lane: usize) -> Option<Completion> {
+        let (lanes, clerk) = (self.core.backend().lanes(), self.core.backend().clerk_lane());
         let upcoming = |i| self.contexts.prefetch(i);
         let completion = (1..lanes)
-            .find_map(|i| self.core.steal_completion((seat + i) % lanes, seat, upcoming))?;
+            .map(|i| (lane + i) % lanes)
+            .filter(|&other| other != clerk)
+            .find_map(|other| self.core.steal_completion(other, lane, upcoming))?;
         Member::count(&membership.member.stolen);
         Some(completion)
     }
@@ -280,7 +316,7 @@ impl<T: Send + 'static> PortInner<T> {
         if membership.held.is_empty() {
             return;
         }
-        let serving = membership.member.seat().unwrap_or(self.core.backend().clerk_lane());
+        let serving = membership.member.lane().unwrap_or(self.core.backend().clerk_lane());
         for token in membership.held.drain(..) {
             self.core.release_stream(serving, token);
         }

@@ -18,6 +18,8 @@ mod prefetch;
 mod readiness;
 #[cfg(unix)]
 mod unix;
+#[cfg(not(target_os = "linux"))]
+mod untaken;
 #[cfg(target_os = "linux")]
 mod uring;
 #[cfg(windows)]
@@ -41,6 +43,10 @@ pub(crate) use system::clock::{ThreadClock, ThreadWatch};
 pub(crate) use system::code::{error_from_code, error_from_io, is_connect_in_progress};
 pub(crate) use system::descriptor::{Descriptor, OwnedSocket, open_file};
 pub(crate) use system::message::Message;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use untaken::TakeOver;
+#[cfg(target_os = "linux")]
+pub(crate) use uring::TakeOver;
 
 /// Names one request: the operation's index, its generation, and nothing else.
 ///
@@ -301,6 +307,98 @@ impl Backend {
     /// The lane of the clerk: the last one.
     pub(crate) fn clerk_lane(&self) -> usize {
         dispatch!(self, b => b.clerk_lane())
+    }
+
+    /// How many lanes there are: the seats', the clerk's, and any for stand-ins.
+    pub(crate) fn lanes(&self) -> usize {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.lanes(),
+            #[allow(unreachable_patterns)]
+            _ => self.clerk_lane() + 1,
+        }
+    }
+
+    /// The lane of a thread that stands in on this seat, whose own lane has the seat's number.
+    pub(crate) fn stand_in_lane(&self, seat: usize) -> usize {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.stand_in_lane(seat),
+            #[allow(unreachable_patterns)]
+            _ => seat,
+        }
+    }
+
+    /// The calling thread serves this lane, a seat's own, from now on, until it retires it.
+    ///
+    /// # Errors
+    /// The system refuses what the lane takes; the thread can use the stand-in's lane.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub(crate) fn adopt(&self, lane: usize) -> Result<(), Error> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.adopt(lane),
+            #[allow(unreachable_patterns)]
+            _ => Ok(()),
+        }
+    }
+
+    /// The calling thread, which has adopted the lane, will not serve it any more. Everything
+    /// under way on it was taken over.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub(crate) fn retire(&self, lane: usize) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.retire(lane),
+            #[allow(unreachable_patterns)]
+            _ => {}
+        }
+    }
+
+    /// Interrupts everything under way on a stand-in's lane, which nobody will serve now.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub(crate) fn evacuate(&self, lane: usize) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.evacuate(lane),
+            #[allow(unreachable_patterns)]
+            _ => {}
+        }
+    }
+
+    /// True when something waits on this lane that only its thread brings forward, or who takes
+    /// over from it: what it has not handed to the kernel, what the kernel keeps for it.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub(crate) fn has_unattended_work(&self, lane: usize) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.has_unattended_work(lane),
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+
+    /// True when requests may be under way that only this lane tells of.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub(crate) fn has_requests(&self, lane: usize) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.has_requests(lane),
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+
+    /// The right to take over what the thread of a lane has under way; `None` when the thread is
+    /// at it, or the lane is not of one thread: then `flush` does what can be done.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub(crate) fn take_over(&self, lane: usize) -> Option<TakeOver<'_>> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.take_over(lane),
+            #[allow(unreachable_patterns)]
+            _ => None,
+        }
     }
 
     /// Takes a descriptor in, before the first request on it.

@@ -5,15 +5,17 @@
 //! that waits. The kernel itself orders concurrent calls on one ring.
 
 use super::bell::Bell;
+use super::owned::RingOptions;
 use super::provided::Groups;
-use super::translate::{self, Sort};
+use super::ring::{Issuers, Ring};
+use super::sorting::{Found, sort};
+use super::translate;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
-use crate::sys::{Event, Outcome, Token, error_from_io};
-use io_uring::{IoUring, cqueue, squeue, types};
+use crate::sys::{Event, Token, error_from_io};
+use io_uring::{cqueue, squeue, types};
 use std::collections::VecDeque;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,13 +27,15 @@ pub(super) const REAPED_MAX: usize = 16;
 
 /// A ring and what belongs to it.
 pub(super) struct Lane {
-    ring: IoUring,
+    ring: Ring,
     /// Entries that found the submission queue full; the lock guards the queue as well.
     overflow: Mutex<VecDeque<squeue::Entry>>,
     /// The lock guards the completion queue as well.
     groups: Mutex<Groups>,
     /// Events that were reaped and not taken yet.
     reaped_len: AtomicUsize,
+    /// Requests that were pushed and whose last event was not reaped.
+    in_flight: AtomicUsize,
     /// Something was pushed since the last flush began.
     is_dirty: AtomicBool,
     /// `wake` was called and no `wait` has returned since.
@@ -44,27 +48,15 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(
-        submission_entries: u32,
-        completion_entries: u32,
-        doorbell: Option<Doorbell>,
-        provided_bytes_max: usize,
-    ) -> Result<Self, Error> {
-        let ring = IoUring::builder()
-            .setup_cqsize(completion_entries)
-            .setup_clamp()
-            // Completions run when the thread next enters the kernel, without interrupting it: a
-            // fifth less CPU. One that sleeps in the kernel is still woken to run them.
-            .setup_coop_taskrun()
-            // An entry that the kernel refuses must not keep those behind it from being seen.
-            .setup_submit_all()
-            .build(submission_entries)
-            .map_err(|e| error_from_io(&e, "create an io_uring"))?;
+    pub(super) fn new(options: RingOptions, doorbell: Option<Doorbell>) -> Result<Self, Error> {
+        let RingOptions { submission_entries, completion_entries, provided_bytes_max } = options;
+        let ring = Ring::new(Issuers::Any, submission_entries, completion_entries)?;
         Ok(Lane {
             ring,
             overflow: Mutex::new(VecDeque::new()),
             groups: Mutex::new(Groups::new(provided_bytes_max)),
             reaped_len: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             is_dirty: AtomicBool::new(false),
             is_notified: AtomicBool::new(false),
             waiters: AtomicU32::new(0),
@@ -74,7 +66,7 @@ impl Lane {
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+        self.ring.raw_fd()
     }
 
     pub(super) fn has_doorbell(&self) -> bool {
@@ -86,12 +78,22 @@ impl Lane {
         self.is_orphan_watched.swap(is_watched, Ordering::AcqRel) != is_watched
     }
 
-    /// Queues an entry for the next flush. Never fails and never loses one: what the ring has no
+    /// Queues a request for the next flush. Never fails and never loses one: what the ring has no
     /// room for waits in memory, in order.
     ///
     /// # Safety
     /// What the entry names stays valid until its last completion was taken.
     pub(super) unsafe fn push(&self, entry: squeue::Entry) {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        // SAFETY: the caller's promise.
+        unsafe { self.push_own(entry) };
+    }
+
+    /// As `push`, for entries of the backend's own, which end in no event.
+    ///
+    /// # Safety
+    /// As for `push`.
+    pub(super) unsafe fn push_own(&self, entry: squeue::Entry) {
         {
             let mut overflow = lock(&self.overflow);
             if !overflow.is_empty() || !self.push_locked(&entry) {
@@ -105,6 +107,11 @@ impl Lane {
         }
     }
 
+    /// Requests that were pushed and whose last event was not reaped.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
     pub(super) fn has_unsubmitted(&self) -> bool {
         self.is_dirty.load(Ordering::Acquire)
     }
@@ -113,7 +120,7 @@ impl Lane {
     pub(super) fn flush(&self) {
         while self.is_dirty.swap(false, Ordering::AcqRel) {
             let is_all_queued = self.refill_submission();
-            match self.ring.submit() {
+            match self.ring.submitter().submit() {
                 Ok(_) if is_all_queued => return,
                 // Room was made: move what waits in memory.
                 Ok(_) => self.is_dirty.store(true, Ordering::Release),
@@ -146,59 +153,45 @@ impl Lane {
         let mut groups = lock(&self.groups);
         while events.len() < ahead {
             let Some(completion) = self.next_completion() else {
-                if self.is_overflown() && events.is_empty() {
+                if self.ring.is_overflown() && events.is_empty() {
                     // The kernel holds completions back that found the queue full: ask for them.
+                    // Failure leaves the flag set, and the next call tries again.
                     drop(groups);
-                    self.fetch_overflown();
+                    let _ = self.ring.fetch();
                     groups = lock(&self.groups);
-                    if self.has_completions() {
+                    if self.ring.completions_len() > 0 {
                         continue;
                     }
                 }
                 break;
             };
-            let (word, result, flags) =
-                (completion.user_data(), completion.result(), completion.flags());
-            let outcome = match Sort::of(word) {
-                Sort::Cancel => continue,
+            let event = match sort(&completion, &mut groups) {
+                Found::Event(event) => event,
                 // Whoever takes another thread's wake-up must not swallow it.
-                Sort::Wake if self.waiters.load(Ordering::SeqCst) > 0 => {
+                Found::Wake if self.waiters.load(Ordering::SeqCst) > 0 => {
                     if !bell.strike(self.raw_fd()) {
                         self.is_notified.store(false, Ordering::SeqCst);
                     }
                     break;
                 }
-                Sort::Wake => continue,
-                Sort::Doorbell => {
+                Found::Wake | Found::Nothing => continue,
+                Found::Doorbell => {
                     if let Some(doorbell) = &self.doorbell {
                         doorbell.is_armed.store(false, Ordering::Release);
                         doorbell.quiet();
                     }
                     continue;
                 }
-                Sort::Orphan => {
-                    on_orphan(Token::from_bits(word).index() as usize);
+                Found::Orphan(lane) => {
+                    on_orphan(lane);
                     continue;
                 }
-                Sort::Pooled(class) => match cqueue::buffer_select(flags) {
-                    Some(id) => {
-                        let length = result.max(0) as usize;
-                        let filled = length.min(class.bytes());
-                        let buffer = groups.take(class, id, filled);
-                        match result {
-                            0.. if length > filled => Outcome::PooledTruncated(buffer),
-                            0.. => Outcome::Pooled(buffer),
-                            // A buffer was chosen and left empty.
-                            _ => translate::outcome(Sort::Pooled(class), result),
-                        }
-                    }
-                    None => translate::outcome(Sort::Pooled(class), result),
-                },
-                sort => translate::outcome(sort, result),
             };
-            let token = Token::from_bits(word);
-            upcoming(token);
-            events.push_back(Event { token, outcome, more: cqueue::more(flags) });
+            if !event.more {
+                self.in_flight.fetch_sub(1, Ordering::AcqRel);
+            }
+            upcoming(event.token);
+            events.push_back(event);
         }
         groups.top_up(pool);
     }
@@ -209,10 +202,9 @@ impl Lane {
     }
 
     pub(super) fn backlog(&self) -> usize {
-        // SAFETY: only the two counters are read, atomics of the shared mapping. The view must not
-        // be dropped: its drop writes the head, which belongs to whoever holds the lock.
-        let queue = ManuallyDrop::new(unsafe { self.ring.completion_shared() });
-        queue.len() + self.reaped_len.load(Ordering::Acquire) + usize::from(self.is_overflown())
+        self.ring.completions_len()
+            + self.reaped_len.load(Ordering::Acquire)
+            + usize::from(self.ring.is_overflown())
     }
 
     /// See [`crate::sys::Backend::wait`].
@@ -226,14 +218,14 @@ impl Lane {
             while !self.refill_submission() {
                 // More than the queue holds: it must all be in the kernel before this thread
                 // sleeps. A full completion queue (EBUSY) ends the wait below at once, too.
-                if let Err(e) = self.ring.submit()
+                if let Err(e) = self.ring.submitter().submit()
                     && e.raw_os_error() != Some(libc::EINTR)
                 {
                     break;
                 }
             }
             let result = match timeout {
-                None => self.ring.submit_and_wait(1),
+                None => self.ring.submitter().submit_and_wait(1),
                 Some(timeout) => {
                     let time = types::Timespec::from(timeout);
                     let arguments = types::SubmitArgs::new().timespec(&time);
@@ -303,32 +295,14 @@ impl Lane {
     fn push_locked(&self, entry: &squeue::Entry) -> bool {
         // SAFETY: the lock of `overflow`, which every caller holds, makes this thread the only
         // one that writes to the queue; what the entry names was promised to `push`.
-        unsafe { self.ring.submission_shared().push(entry).is_ok() }
+        unsafe { self.ring.push(entry) }
     }
 
     /// Takes one completion; the lock of `groups` is held.
     fn next_completion(&self) -> Option<cqueue::Entry> {
         // SAFETY: the lock of `groups`, which every caller holds, makes this thread the only one
         // that reads the queue and moves its head.
-        unsafe { self.ring.completion_shared() }.next()
-    }
-
-    fn has_completions(&self) -> bool {
-        // SAFETY: as in `backlog`.
-        !ManuallyDrop::new(unsafe { self.ring.completion_shared() }).is_empty()
-    }
-
-    fn is_overflown(&self) -> bool {
-        // SAFETY: only a flag is read, an atomic of the shared mapping. The view must not be
-        // dropped: its drop writes the tail, which belongs to whoever holds the lock.
-        ManuallyDrop::new(unsafe { self.ring.submission_shared() }).cq_overflow()
-    }
-
-    fn fetch_overflown(&self) {
-        const GETEVENTS: u32 = 1;
-        // SAFETY: nothing is submitted and no argument is passed. Failure leaves the flag set, and
-        // the next call tries again.
-        let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 0, GETEVENTS, None) };
+        unsafe { self.ring.next_completion() }
     }
 }
 

@@ -1,19 +1,29 @@
-//! The io_uring backend: a ring for each lane, and one for the clerk.
+//! The io_uring backend: a ring for each thread that may run, and one for the clerk.
 //!
-//! This is the plain shape: rings without `SINGLE_ISSUER` and `DEFER_TASKRUN`, so that any thread
-//! may submit to any ring and take events from it, each under its own short lock. Only this folder
-//! knows rings.
+//! Two ways to share them, by [`Sharing`]; only this folder knows rings.
 //!
-//! A request belongs to the *thread* that hands it to the kernel: the kernel cancels it when that
-//! thread ends, and its completion runs in that thread's context. So a lane's requests are handed
-//! over by the thread that serves the lane; a thread that serves none leaves its requests in the
-//! clerk's ring, which the clerk submits. A request that ends because its thread did is reported
-//! as `Interrupted` and issued again by the layer above.
+//! *Owned*, the usual one: each seat has a ring that only the thread which owns the seat submits
+//! to (see `owned`), and a plain one for who stands in for that thread. What the owner has staged
+//! and under way can be taken over while it is stuck in a handler.
+//!
+//! *Shared*, the reference: plain rings only. Any thread may submit to any ring and take events
+//! from it, each under its own short lock. It costs more CPU, and has the semantics by itself: the
+//! tests hold the other shape against it.
+//!
+//! A request in a plain ring belongs to the *thread* that hands it to the kernel: the kernel
+//! cancels it when that thread ends, and its completion runs in that thread's context. A thread
+//! that serves no lane leaves its requests in the clerk's ring, which the clerk submits. A request
+//! that ends because its thread did is reported as `Interrupted` and issued again by the layer
+//! above.
 
 mod bell;
 mod lane;
+mod left;
+mod owned;
 mod probe;
 mod provided;
+mod ring;
+mod sorting;
 mod translate;
 
 use super::{BackendOptions, Descriptor, Event, Reaped, Request, RequestKind, Token};
@@ -21,36 +31,141 @@ use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
 use bell::Bell;
 use lane::{Doorbell, Lane, REAPED_MAX};
+use owned::{OwnedLane, RingOptions};
 use std::time::Duration;
 
+pub(crate) use owned::TakeOver;
 pub(super) use probe::probe;
+
+/// How threads share the rings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sharing {
+    Owned,
+    Shared,
+}
+
+impl Sharing {
+    /// `ANYPORT_RINGS=shared` asks for the reference.
+    fn choose() -> Self {
+        match std::env::var("ANYPORT_RINGS") {
+            Ok(name) if name == "shared" => Sharing::Shared,
+            _ => Sharing::Owned,
+        }
+    }
+}
 
 /// All the rings of a port.
 pub(crate) struct Uring {
-    lanes: Vec<Lane>,
+    /// By lane: the seats', the clerk's, and, if seats are owned, the stand-ins'.
+    lanes: Vec<AnyLane>,
+    seats: usize,
     pool: BufferPool,
     bell: Bell,
 }
 
+enum AnyLane {
+    Plain(Box<Lane>),
+    Owned(Box<OwnedLane>),
+}
+
+/// Calls the same method on whichever sort of lane it is.
+macro_rules! on_lane {
+    ($this:ident, $index:expr, $lane:ident => $call:expr) => {
+        match &$this.lanes[$index] {
+            AnyLane::Plain($lane) => $call,
+            AnyLane::Owned($lane) => $call,
+        }
+    };
+}
+
 impl Uring {
     pub(super) fn new(options: BackendOptions) -> Result<Self, Error> {
-        let mut lanes = Vec::with_capacity(options.lanes + 1);
-        for i in 0..=options.lanes {
-            let doorbell = if i == options.lanes { Some(Doorbell::new()?) } else { None };
-            lanes.push(Lane::new(
-                options.submission_entries,
-                options.completion_entries,
-                doorbell,
-                // A lane may keep its share of half the pool in its buffer rings; the other half
-                // is what circulates, so that no lane can starve another for good.
-                options.pool.stats().bytes_max / 2 / (options.lanes + 1),
-            )?);
+        let seats = options.lanes;
+        let sharing = Sharing::choose();
+        // A lane may keep its share of half the pool in its buffer rings; the other half is what
+        // circulates, so that no lane can starve another for good.
+        let provided_bytes_max = options.pool.stats().bytes_max / 2 / (seats + 1);
+        let ring = RingOptions {
+            submission_entries: options.submission_entries,
+            completion_entries: options.completion_entries,
+            provided_bytes_max,
+        };
+        let plain = |doorbell, ring| Ok(AnyLane::Plain(Box::new(Lane::new(ring, doorbell)?)));
+        let mut lanes = Vec::with_capacity(2 * seats + 1);
+        for _ in 0..seats {
+            lanes.push(match sharing {
+                Sharing::Shared => plain(None, ring)?,
+                Sharing::Owned => AnyLane::Owned(Box::new(OwnedLane::new(ring))),
+            });
         }
-        Ok(Uring { lanes, pool: options.pool, bell: Bell::new()? })
+        lanes.push(plain(Some(Doorbell::new()?), ring)?);
+        if sharing == Sharing::Owned {
+            // A stand-in lends none of the pool: its receives wait first, and take a buffer then.
+            let ring = RingOptions { provided_bytes_max: 0, ..ring };
+            for _ in 0..seats {
+                lanes.push(plain(None, ring)?);
+            }
+        }
+        Ok(Uring { lanes, seats, pool: options.pool, bell: Bell::new()? })
     }
 
     pub(super) fn clerk_lane(&self) -> usize {
-        self.lanes.len() - 1
+        self.seats
+    }
+
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    pub(super) fn stand_in_lane(&self, seat: usize) -> usize {
+        match &self.lanes[seat] {
+            AnyLane::Owned(_) => self.seats + 1 + seat,
+            AnyLane::Plain(_) => seat,
+        }
+    }
+
+    pub(super) fn adopt(&self, lane: usize) -> Result<(), Error> {
+        match &self.lanes[lane] {
+            AnyLane::Owned(owned) => owned.adopt(),
+            AnyLane::Plain(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn retire(&self, lane: usize) {
+        if let AnyLane::Owned(owned) = &self.lanes[lane] {
+            owned.retire(&self.pool);
+        }
+    }
+
+    pub(super) fn evacuate(&self, lane: usize) {
+        if let AnyLane::Plain(plain) = &self.lanes[lane]
+            && plain.in_flight() > 0
+        {
+            // SAFETY: a cancel names no memory.
+            unsafe { plain.push_own(translate::cancel_all_entry()) };
+            plain.flush();
+        }
+    }
+
+    pub(super) fn has_unattended_work(&self, lane: usize) -> bool {
+        match &self.lanes[lane] {
+            AnyLane::Plain(plain) => plain.has_unsubmitted(),
+            AnyLane::Owned(owned) => owned.has_unattended_work(),
+        }
+    }
+
+    pub(super) fn has_requests(&self, lane: usize) -> bool {
+        match &self.lanes[lane] {
+            AnyLane::Plain(plain) => plain.in_flight() > 0,
+            AnyLane::Owned(owned) => !owned.is_emptied(),
+        }
+    }
+
+    pub(super) fn take_over(&self, lane: usize) -> Option<TakeOver<'_>> {
+        match &self.lanes[lane] {
+            AnyLane::Plain(_) => None,
+            AnyLane::Owned(owned) => owned.take_over(),
+        }
     }
 
     pub(super) fn attach(&self, _descriptor: &mut Descriptor) -> Result<(), Error> {
@@ -68,32 +183,50 @@ impl Uring {
         request: Request,
         token: Token,
     ) {
-        let lane = &self.lanes[lane];
+        let may_keep = matches!(&self.lanes[lane], AnyLane::Plain(_));
         let entry = if self.lends(lane, request.kind()) {
             // SAFETY: the caller keeps what the request names alive until its last event.
-            unsafe { translate::entry(descriptor, request, token) }
+            unsafe { translate::entry(descriptor, request, token, may_keep) }
         } else {
             translate::pooled_wait_entry(descriptor, token)
         };
         // SAFETY: as above: the entry names only that memory.
-        unsafe { lane.push(entry) };
+        on_lane!(self, lane, l => unsafe { l.push(entry) });
     }
 
     /// False for a pooled receive on a lane that lends the kernel no buffers of its class.
-    fn lends(&self, lane: &Lane, request: RequestKind) -> bool {
+    fn lends(&self, lane: usize, request: RequestKind) -> bool {
         match request {
-            RequestKind::ReceivePooled(class) => lane.prepare_group(class, &self.pool),
+            RequestKind::ReceivePooled(class) => match &self.lanes[lane] {
+                AnyLane::Plain(plain) => plain.prepare_group(class, &self.pool),
+                AnyLane::Owned(owned) => owned.lends(class),
+            },
             _ => true,
         }
     }
 
     pub(super) fn cancel(&self, lane: usize, request: RequestKind, token: Token) {
-        let lane = &self.lanes[lane];
-        let lends = self.lends(lane, request);
-        // SAFETY: a cancel names no memory.
-        unsafe { lane.push(translate::cancel_entry(request, token, lends)) };
-        if !lane.has_doorbell() {
-            lane.flush();
+        let word = translate::word_of(request, token, self.lends(lane, request));
+        let entry = translate::cancel_entry(word);
+        match &self.lanes[lane] {
+            AnyLane::Plain(plain) => {
+                // SAFETY: a cancel names no memory.
+                unsafe { plain.push_own(entry) };
+                if !plain.has_doorbell() {
+                    plain.flush();
+                }
+            }
+            AnyLane::Owned(owned) => {
+                // SAFETY: as above.
+                unsafe { owned.push(entry) };
+                // The owner hands it over when it next enters the kernel. Not here, where the
+                // operation is locked: the lease comes before that lock.
+                if !owned.is_owned_here() {
+                    // The owner, if it sleeps; else whoever takes over from it.
+                    owned.wake(&self.bell);
+                    self.wake(self.clerk_lane());
+                }
+            }
         }
     }
 
@@ -104,36 +237,45 @@ impl Uring {
         reaped: &mut Reaped,
         upcoming: impl Fn(Token),
     ) -> Option<Event> {
-        let lane = &self.lanes[lane];
         let ahead = if is_served { REAPED_MAX } else { 1 };
         if reaped.events.len() <= ahead / 2 {
-            lane.reap(&mut reaped.events, ahead, &self.pool, &self.bell, upcoming, |orphan| {
-                self.lanes[orphan].set_orphan_watched(false);
-            });
+            let on_orphan = |orphan: usize| {
+                on_lane!(self, orphan, l => l.set_orphan_watched(false));
+            };
+            let (events, pool, bell) = (&mut reaped.events, &self.pool, &self.bell);
+            on_lane!(self, lane, l => l.reap(events, ahead, pool, bell, upcoming, on_orphan));
         }
         let event = reaped.events.pop_front();
-        lane.note_reaped(reaped.events.len());
+        on_lane!(self, lane, l => l.note_reaped(reaped.events.len()));
         event
     }
 
     pub(super) fn backlog(&self, lane: usize) -> usize {
-        self.lanes[lane].backlog()
+        on_lane!(self, lane, l => l.backlog())
     }
 
     pub(super) fn flush(&self, lane: usize) {
-        self.lanes[lane].flush();
+        match &self.lanes[lane] {
+            AnyLane::Plain(plain) => plain.flush(),
+            AnyLane::Owned(owned) if owned.is_owned_here() => owned.flush(&self.pool),
+            // Another's: it flushes when it is back, or somebody takes over from it.
+            AnyLane::Owned(_) => {}
+        }
     }
 
     pub(super) fn has_unsubmitted(&self, lane: usize) -> bool {
-        self.lanes[lane].has_unsubmitted()
+        on_lane!(self, lane, l => l.has_unsubmitted())
     }
 
     pub(super) fn wait(&self, lane: usize, timeout: Option<Duration>) {
-        self.lanes[lane].wait(timeout);
+        match &self.lanes[lane] {
+            AnyLane::Plain(plain) => plain.wait(timeout),
+            AnyLane::Owned(owned) => owned.wait(timeout, &self.pool),
+        }
     }
 
     pub(super) fn wake(&self, lane: usize) {
-        self.lanes[lane].wake(&self.bell);
+        on_lane!(self, lane, l => l.wake(&self.bell));
     }
 
     /// Every lane's ring wakes whoever waits on it.
@@ -142,15 +284,23 @@ impl Uring {
     }
 
     pub(super) fn replenish(&self, lane: usize, class: SizeClass) -> bool {
-        self.lanes[lane].replenish(class, &self.pool)
+        on_lane!(self, lane, l => l.replenish(class, &self.pool))
     }
 
     pub(super) fn watch_orphan(&self, lane: usize) {
-        let clerk = &self.lanes[self.clerk_lane()];
-        if self.lanes[lane].set_orphan_watched(true) {
-            let entry = translate::orphan_entry(self.lanes[lane].raw_fd(), lane);
-            // SAFETY: a poll names no memory, and the ring's descriptor lives as long as `self`.
-            unsafe { clerk.push(entry) };
+        let AnyLane::Plain(clerk) = &self.lanes[self.clerk_lane()] else { return };
+        let fd = match &self.lanes[lane] {
+            AnyLane::Plain(plain) => plain.raw_fd(),
+            // Retired meanwhile: nothing is under way there.
+            AnyLane::Owned(owned) => match owned.ring() {
+                Some(ring) => ring.raw_fd(),
+                None => return,
+            },
+        };
+        if on_lane!(self, lane, l => l.set_orphan_watched(true)) {
+            // SAFETY: a poll names no memory. Should an owned ring be closed before the clerk
+            // submits the poll, it fails or polls something else: a look too many.
+            unsafe { clerk.push_own(translate::orphan_entry(fd, lane)) };
         }
     }
 }

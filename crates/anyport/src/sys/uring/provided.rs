@@ -4,9 +4,9 @@
 //! A group starts small and doubles when the kernel runs out, up to the lane's share of the pool:
 //! too few buffers cost half the speed, too many cost memory that is touched in turn.
 
+use super::ring::Ring;
 use super::translate::group_id;
 use crate::buf::{Buffer, BufferPool, PooledBuffer, SizeClass};
-use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -35,7 +35,7 @@ impl Groups {
     /// one buffer: what the kernel keeps for one lane's idle connections, no other lane can have.
     ///
     /// False as well when the kernel refuses the group: receives then do without.
-    pub(super) fn prepare(&mut self, ring: &IoUring, class: SizeClass, pool: &BufferPool) -> bool {
+    pub(super) fn prepare(&mut self, ring: &Ring, class: SizeClass, pool: &BufferPool) -> bool {
         let limit = (self.bytes_max / class.bytes()).min(usize::from(PROVIDED_MAX));
         let slot = &mut self.by_class[usize::from(group_id(class))];
         let is_refused = &mut self.is_refused[usize::from(group_id(class))];

@@ -87,18 +87,31 @@ fn length(len: usize) -> u32 {
 
 /// The entry for a request.
 ///
+/// Without `may_keep` the kernel does not keep memory of the request beyond the submission: a
+/// receive into it finds something at once or gives `WouldBlock`.
+///
 /// # Safety
 /// Pointers in `request` are valid.
-pub(super) unsafe fn entry(descriptor: &Descriptor, request: Request, token: Token) -> Entry {
+pub(super) unsafe fn entry(
+    descriptor: &Descriptor,
+    request: Request,
+    token: Token,
+    may_keep: bool,
+) -> Entry {
     let fd = types::Fd(descriptor.raw());
     // With it the result is the datagram's true length; on a stream it would throw bytes away.
     let pooled_flags = if descriptor.is_datagram() { libc::MSG_TRUNC } else { 0 };
+    let receive_flags = if may_keep { 0 } else { libc::MSG_DONTWAIT };
     let (entry, sort) = match request {
-        Request::Receive(r) => (opcode::Recv::new(fd, r.ptr, length(r.len)).build(), Sort::Plain),
+        Request::Receive(r) => {
+            let receive = opcode::Recv::new(fd, r.ptr, length(r.len)).flags(receive_flags);
+            (receive.build(), Sort::Plain)
+        }
         Request::ReceiveMessage(message) => {
             // SAFETY: valid by the caller's promise, and nobody else accesses it now.
             let header = unsafe { (*message).header() };
-            (opcode::RecvMsg::new(fd, header).build(), Sort::Plain)
+            let receive = opcode::RecvMsg::new(fd, header).flags(receive_flags as u32);
+            (receive.build(), Sort::Plain)
         }
         Request::ReceivePooled(class) => {
             let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(group_id(class));
@@ -154,8 +167,9 @@ pub(super) unsafe fn entry(descriptor: &Descriptor, request: Request, token: Tok
     entry.user_data(sort.bits() | token.bits())
 }
 
-/// The entry that cancels a request: the kernel finds it by its whole word.
-pub(super) fn cancel_entry(request: RequestKind, token: Token, lends: bool) -> Entry {
+/// The word that a request's completions carry; `lends` says whether its lane lends the kernel
+/// buffers for pooled receives.
+pub(super) fn word_of(request: RequestKind, token: Token, lends: bool) -> u64 {
     let sort = match request {
         RequestKind::ReceivePooled(_) if !lends => Sort::PooledWait,
         RequestKind::ReceivePooled(class) => Sort::Pooled(class),
@@ -163,7 +177,26 @@ pub(super) fn cancel_entry(request: RequestKind, token: Token, lends: bool) -> E
         RequestKind::Accept => Sort::Accept,
         RequestKind::Transfer | RequestKind::TransferMessage => Sort::Plain,
     };
-    opcode::AsyncCancel::new(sort.bits() | token.bits()).build().user_data(Sort::Cancel.bits())
+    sort.bits() | token.bits()
+}
+
+/// The token of the request that a word belongs to; `None` for the backend's own entries.
+pub(super) fn request_of(word: u64) -> Option<Token> {
+    match Sort::of(word) {
+        Sort::Wake | Sort::Cancel | Sort::Doorbell | Sort::Orphan => None,
+        _ => Some(Token::from_bits(word)),
+    }
+}
+
+/// The entry that cancels a request: the kernel finds it by its whole word.
+pub(super) fn cancel_entry(word: u64) -> Entry {
+    opcode::AsyncCancel::new(word).build().user_data(Sort::Cancel.bits())
+}
+
+/// The entry that cancels every request of a ring.
+pub(super) fn cancel_all_entry() -> Entry {
+    let cancel = opcode::AsyncCancel2::new(types::CancelBuilder::any());
+    cancel.build().user_data(Sort::Cancel.bits())
 }
 
 /// The entry that waits until there is something for a pooled receive.

@@ -1,0 +1,165 @@
+//! Taking over what the thread of a lane has no time for, because its handler blocks or runs long.
+//!
+//! While the rescuer holds the lane's lease, its thread does not enter the kernel, so nothing
+//! completes there. Three steps, in this order: what has completed is queued for any thread; what
+//! was staged and never handed to the kernel starts again on the rescuer's lane; of what the kernel
+//! has under way, all (or, of many, what would find something now) is disowned and starts again
+//! there too. To the operations it looks as if their request had been interrupted, which happens
+//! for other reasons as well: their places in line, what they have done so far and their buffers
+//! stay.
+
+use super::body::{Body, Phase};
+use super::core::Core;
+use super::handle::HandleCore;
+use super::name::OperationKind;
+use crate::sys::{Event, Outcome, RequestKind, TakeOver, Token};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, TryLockError};
+
+/// So many requests under way are taken over together, without asking which would find something:
+/// asking costs about as much.
+const TAKEN_TOGETHER_MAX: usize = 64;
+
+/// How much of what is under way is taken over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extent {
+    /// Of many requests, those that would find something now.
+    Urgent,
+    /// Everything: the thread will not be back.
+    All,
+}
+
+impl Core {
+    /// Takes over, for the lane `serving`, what waits on `lane` for a thread that is not there.
+    /// Whoever serves `serving`, if it is another thread, is to be woken. False: nothing was taken
+    /// over, because the thread is there after all.
+    pub(crate) fn rescue(&self, lane: usize, serving: usize, extent: Extent) -> bool {
+        let Some(mut taking) = self.backend().take_over(lane) else {
+            self.backend().flush(lane);
+            return false;
+        };
+        let mut reaped = match self.reaping[lane].try_lock() {
+            Ok(reaped) => reaped,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Somebody is at its completions, perhaps its own thread.
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        while let Some(completion) = self.take_event(&mut reaped, lane, serving, |_| {}) {
+            self.push_ready(serving, completion);
+        }
+        for token in taking.take_staged() {
+            self.interrupt(serving, token, |_| true, |_| {});
+        }
+        let pending = self.pending(lane);
+        let takes_all = extent == Extent::All || pending.len() <= TAKEN_TOGETHER_MAX;
+        let is_urgent = match takes_all {
+            true => Vec::new(),
+            false => taking.ready_among(pending.iter().map(|p| (p.handle.descriptor(), p.request))),
+        };
+        for (i, pending) in pending.iter().enumerate() {
+            if takes_all || pending.is_ending || is_urgent[i] {
+                self.take_one(lane, serving, pending, &mut taking);
+            }
+        }
+        if takes_all {
+            taking.note_emptied();
+        }
+        true
+    }
+
+    /// The calling thread, which has adopted this lane, will not be back: all that is under way
+    /// goes on without it.
+    pub(crate) fn abandon(&self, lane: usize) {
+        let clerk = self.backend().clerk_lane();
+        if self.backend().stand_in_lane(lane) == lane {
+            return;
+        }
+        // Somebody else may be taking over at this moment.
+        while !self.rescue(lane, clerk, Extent::All) {
+            std::thread::yield_now();
+        }
+        self.backend().retire(lane);
+        while let Some(completion) = self.next_completion(lane, clerk, |_| {}) {
+            self.push_ready(clerk, completion);
+        }
+    }
+
+    fn take_one(&self, lane: usize, serving: usize, pending: &Pending, taking: &mut TakeOver<'_>) {
+        self.interrupt(
+            serving,
+            pending.token,
+            |body| body.has_request_on(lane),
+            |body| {
+                // The kernel's request keeps the socket open for as long as it is not cancelled.
+                pending.handle.is_held_elsewhere.store(true, Ordering::Release);
+                taking.disown(body.request, pending.token);
+            },
+        );
+    }
+
+    /// Tells the operation that its request was interrupted, after `before`, if it still is as it
+    /// `must_be`.
+    fn interrupt(
+        &self,
+        serving: usize,
+        token: Token,
+        must_be: impl FnOnce(&Body) -> bool,
+        before: impl FnOnce(&Body),
+    ) {
+        let body = self.table.lock(token.index());
+        if !body.is_current(token) || !must_be(&body) {
+            return;
+        }
+        before(&body);
+        let event = Event { token, outcome: Outcome::Interrupted, more: false };
+        if let Some(completion) = self.advance(serving, body, event) {
+            self.push_ready(serving, completion);
+        }
+    }
+
+    /// The operations whose request the kernel has under way on this lane.
+    fn pending(&self, lane: usize) -> Vec<Pending> {
+        let mut all = Vec::new();
+        for slot in self.table.iter() {
+            let body = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if body.has_request_on(lane)
+                && let Some(handle) = &body.handle
+            {
+                all.push(Pending {
+                    token: body.token(),
+                    request: body.request,
+                    is_ending: body.ending.is_some() || body.stream.is_pausing,
+                    handle: Arc::clone(handle),
+                });
+            }
+        }
+        all
+    }
+}
+
+/// An operation with a request under way.
+struct Pending {
+    token: Token,
+    request: RequestKind,
+    /// It was asked to end or to pause, and the cancel may never have reached the kernel.
+    is_ending: bool,
+    handle: Arc<HandleCore>,
+}
+
+impl Body {
+    /// The operation waits for an event of this lane. What moves bytes from or to memory is never
+    /// under way for long there: it completes when it is handed to the kernel.
+    fn has_request_on(&self, lane: usize) -> bool {
+        let waits = match self.request {
+            RequestKind::ReceivePooled(_)
+            | RequestKind::Readable
+            | RequestKind::Writable
+            | RequestKind::Accept => true,
+            RequestKind::Transfer | RequestKind::TransferMessage => false,
+        };
+        waits
+            && self.phase == Phase::AtWork
+            && usize::from(self.lane) == lane
+            && (self.kind != OperationKind::ReceiveStream || self.stream.is_armed)
+    }
+}

@@ -1,0 +1,530 @@
+//! A lane whose ring belongs to one thread, its *owner*: only the owner submits, and completions
+//! exist only after it has entered the kernel. That is the cheapest way to use a ring. What keeps
+//! it from holding other threads up:
+//!
+//! * **Staging.** What a handler starts waits in a list, which enters the submission queue only
+//!   when the owner is about to enter the kernel. What is in the list can be taken over.
+//! * **The lease.** The owner holds it from the moment it fills the submission queue until it is
+//!   back from the kernel. Who takes over what a stuck owner has under way holds it meanwhile, so
+//!   no completion comes into being behind its back.
+//! * **Disowned requests.** A request that was taken over stays armed in a ring that nobody else
+//!   can submit to. The owner cancels it before it lets the kernel run anything else, and its
+//!   completion is swallowed.
+//!
+//! Locks, from left to right: `lease` -> `completions` -> `staged`. Only the lease is held across a
+//! system call, and only it comes before the locks of the layer above: who holds one of those may
+//! stage, reap and wake, and not flush.
+
+use super::bell::Bell;
+use super::left::{self, OwnerToken};
+use super::provided::Groups;
+use super::ring::{Issuers, Ring};
+use super::sorting::{Found, sort};
+use super::translate::{self, word_of};
+use crate::buf::{BufferPool, SizeClass};
+use crate::error::Error;
+use crate::sys::{Descriptor, Event, Outcome, RequestKind, Token};
+use io_uring::{squeue, types};
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the owner waits for the completions of cancelled requests before it gives the wait up
+/// and looks for them later. They come at once; this only bounds what a bug could do.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+
+/// See the module documentation.
+pub(super) struct OwnedLane {
+    options: RingOptions,
+    /// The thread that the ring belongs to; 0 when there is no ring.
+    owner: AtomicU64,
+    staged: Mutex<VecDeque<squeue::Entry>>,
+    /// Something was staged since the owner last filled its submission queue.
+    has_staged: AtomicBool,
+    /// Size classes whose buffer group the owner is to register before it submits: a bit each.
+    wanted_groups: AtomicU8,
+    lease: Mutex<Leased>,
+    completions: Mutex<Completions>,
+    /// Events that were reaped into the lane's queue above and not taken yet.
+    reaped_len: AtomicUsize,
+    /// Everything that was under way was taken over, and the owner has not been back.
+    is_emptied: AtomicBool,
+    /// `wake` was called and no `wait` has returned since.
+    is_notified: AtomicBool,
+    /// The owner is in `wait`.
+    is_waiting: AtomicBool,
+    /// The clerk's ring polls this one.
+    is_orphan_watched: AtomicBool,
+}
+
+/// What the owner's ring is made with.
+#[derive(Clone, Copy)]
+pub(super) struct RingOptions {
+    pub(super) submission_entries: u32,
+    pub(super) completion_entries: u32,
+    /// The lane's share of the pool that it may lend to the kernel.
+    pub(super) provided_bytes_max: usize,
+}
+
+/// The submission side, behind the lease.
+#[derive(Default)]
+struct Leased {
+    ring: Option<Arc<Ring>>,
+    /// Disowned requests that the owner has not cancelled yet.
+    uncancelled: Vec<u64>,
+}
+
+/// The completion side.
+struct Completions {
+    ring: Option<Arc<Ring>>,
+    groups: Groups,
+    /// Events that were reaped while disowned requests were settled; they come first.
+    stash: VecDeque<Event>,
+    /// Requests that were taken over and whose last completion is to come.
+    disowned: HashSet<u64>,
+}
+
+impl OwnedLane {
+    pub(super) fn new(options: RingOptions) -> Self {
+        OwnedLane {
+            options,
+            owner: AtomicU64::new(0),
+            staged: Mutex::default(),
+            has_staged: AtomicBool::new(false),
+            wanted_groups: AtomicU8::new(0),
+            lease: Mutex::default(),
+            completions: Mutex::new(Completions {
+                ring: None,
+                groups: Groups::new(options.provided_bytes_max),
+                stash: VecDeque::new(),
+                disowned: HashSet::new(),
+            }),
+            reaped_len: AtomicUsize::new(0),
+            is_emptied: AtomicBool::new(false),
+            is_notified: AtomicBool::new(false),
+            is_waiting: AtomicBool::new(false),
+            is_orphan_watched: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes the calling thread the owner, with a ring of its own. The lane has none: it is new, or
+    /// was retired.
+    pub(super) fn adopt(&self) -> Result<(), Error> {
+        let token = OwnerToken::of_this_thread();
+        if self.is_owner(token) {
+            return Ok(());
+        }
+        left::settle(token);
+        let RingOptions { submission_entries, completion_entries, .. } = self.options;
+        let ring = Ring::new(Issuers::OneThread, submission_entries, completion_entries)?;
+        let ring = Arc::new(ring);
+        let mut leased = lock(&self.lease);
+        assert!(leased.ring.is_none(), "a lane has one owner at a time");
+        leased.ring = Some(Arc::clone(&ring));
+        lock(&self.completions).ring = Some(ring);
+        self.owner.store(token.number(), Ordering::Release);
+        Ok(())
+    }
+
+    /// True for the thread that the ring belongs to.
+    pub(super) fn is_owned_here(&self) -> bool {
+        self.is_owner(OwnerToken::of_this_thread())
+    }
+
+    fn is_owner(&self, token: OwnerToken) -> bool {
+        self.owner.load(Ordering::Acquire) == token.number()
+    }
+
+    /// Gives the ring up; on its owner's thread, after everything under way was taken over. What
+    /// the ring has completed meanwhile comes out of `reap` all the same.
+    pub(super) fn retire(&self, pool: &BufferPool) {
+        let mut leased = lock(&self.lease);
+        if leased.ring.is_none() || !self.is_owned_here() {
+            return;
+        }
+        self.settle(&mut leased, pool);
+        let ring = leased.ring.take();
+        self.owner.store(0, Ordering::Release);
+        let groups = {
+            let mut completions = lock(&self.completions);
+            completions.reap_all(pool);
+            completions.ring = None;
+            let fresh = Groups::new(self.options.provided_bytes_max);
+            std::mem::replace(&mut completions.groups, fresh)
+        };
+        // The ring closes before the buffers that it was lent come back.
+        drop(ring);
+        drop(groups);
+    }
+
+    /// Stages an entry. On another thread than the owner's, `wake` must follow.
+    ///
+    /// # Safety
+    /// What the entry names stays valid until its last completion was taken, or until it was taken
+    /// out again by `TakeOver::take_staged`.
+    pub(super) unsafe fn push(&self, entry: squeue::Entry) {
+        lock(&self.staged).push_back(entry);
+        self.has_staged.store(true, Ordering::Release);
+        self.is_emptied.store(false, Ordering::Release);
+    }
+
+    pub(super) fn has_unsubmitted(&self) -> bool {
+        self.has_staged.load(Ordering::Acquire)
+    }
+
+    /// True when this lane lends the kernel buffers of `class`; the owner registers them.
+    pub(super) fn lends(&self, class: SizeClass) -> bool {
+        if self.options.provided_bytes_max < class.bytes() {
+            return false;
+        }
+        let bit = 1 << translate::group_id(class);
+        if self.wanted_groups.load(Ordering::Relaxed) & bit == 0 {
+            self.wanted_groups.fetch_or(bit, Ordering::AcqRel);
+        }
+        true
+    }
+
+    /// Hands what is staged to the kernel and fetches what has completed. Only on the owner's
+    /// thread.
+    pub(super) fn flush(&self, pool: &BufferPool) {
+        let mut leased = lock(&self.lease);
+        let Some(ring) = self.fill(&mut leased, pool) else { return };
+        // The kernel is asked for completions only when it says that there are some.
+        if ring.submitter().submit().is_err() {
+            // Completions must be taken first, or memory is short: next time.
+            self.has_staged.store(true, Ordering::Release);
+        }
+    }
+
+    /// See [`crate::sys::Backend::wait`]. Only on the owner's thread.
+    pub(super) fn wait(&self, timeout: Option<Duration>, pool: &BufferPool) {
+        self.is_waiting.store(true, Ordering::SeqCst);
+        if !self.is_notified.swap(false, Ordering::SeqCst) {
+            let mut leased = lock(&self.lease);
+            let had_disowned = !leased.uncancelled.is_empty();
+            if let Some(ring) = self.fill(&mut leased, pool) {
+                let result = match timeout {
+                    // What was settled may have brought events, or swallowed a wake-up.
+                    _ if had_disowned => ring.submitter().submit(),
+                    None => ring.submitter().submit_and_wait(1),
+                    Some(timeout) => {
+                        let time = types::Timespec::from(timeout);
+                        let arguments = types::SubmitArgs::new().timespec(&time);
+                        ring.submitter().submit_with_args(1, &arguments)
+                    }
+                };
+                // A timeout, a signal, or (EBUSY) completions that must be taken first; then the
+                // entries are still in the queue.
+                if result.is_err() && ring.unsubmitted_len() > 0 {
+                    self.has_staged.store(true, Ordering::Release);
+                }
+            }
+        }
+        self.is_waiting.store(false, Ordering::SeqCst);
+        self.is_notified.store(false, Ordering::SeqCst);
+    }
+
+    /// See [`crate::sys::Backend::wake`].
+    pub(super) fn wake(&self, bell: &Bell) {
+        if self.is_notified.swap(true, Ordering::SeqCst) || !self.is_waiting.load(Ordering::SeqCst)
+        {
+            return;
+        }
+        let ring = lock(&self.completions).ring.clone();
+        let is_struck = ring.is_some_and(|ring| bell.strike(ring.raw_fd()));
+        if !is_struck {
+            // The next wake-up shall try again.
+            self.is_notified.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Fills `events` up to `ahead`, and tells `upcoming` their tokens; see `Lane::reap`.
+    pub(super) fn reap(
+        &self,
+        events: &mut VecDeque<Event>,
+        ahead: usize,
+        pool: &BufferPool,
+        bell: &Bell,
+        upcoming: impl Fn(Token),
+        on_orphan: impl Fn(usize),
+    ) {
+        let mut completions = lock(&self.completions);
+        while events.len() < ahead {
+            let event = match completions.next() {
+                Some(Found::Event(event)) => event,
+                // Whoever takes another thread's wake-up must not swallow it.
+                Some(Found::Wake) if self.is_waiting.load(Ordering::SeqCst) => {
+                    let ring = completions.ring.clone();
+                    if !ring.is_some_and(|ring| bell.strike(ring.raw_fd())) {
+                        self.is_notified.store(false, Ordering::SeqCst);
+                    }
+                    break;
+                }
+                Some(Found::Orphan(lane)) => {
+                    on_orphan(lane);
+                    continue;
+                }
+                Some(_) => continue,
+                None => break,
+            };
+            upcoming(event.token);
+            events.push_back(event);
+        }
+        completions.groups.top_up(pool);
+    }
+
+    pub(super) fn note_reaped(&self, events: usize) {
+        self.reaped_len.store(events, Ordering::Release);
+    }
+
+    pub(super) fn backlog(&self) -> usize {
+        let reaped = self.reaped_len.load(Ordering::Acquire);
+        // Somebody is at it: there may be something.
+        let Ok(completions) = self.completions.try_lock() else { return reaped + 1 };
+        let Some(ring) = &completions.ring else { return reaped + completions.stash.len() };
+        reaped + completions.stash.len() + ring.completions_len()
+    }
+
+    /// True when something waits that only the owner, or who takes over, brings forward.
+    pub(super) fn has_unattended_work(&self) -> bool {
+        if self.has_unsubmitted() {
+            return true;
+        }
+        if self.is_emptied.load(Ordering::Acquire) {
+            return false;
+        }
+        let Ok(completions) = self.completions.try_lock() else { return false };
+        completions.ring.as_ref().is_some_and(|ring| ring.has_deferred_work())
+    }
+
+    /// Everything was taken over: nothing is to be watched until the owner is back.
+    pub(super) fn is_emptied(&self) -> bool {
+        self.is_emptied.load(Ordering::Acquire) && !self.has_unsubmitted()
+    }
+
+    pub(super) fn replenish(&self, class: SizeClass, pool: &BufferPool) -> bool {
+        lock(&self.completions).groups.grow(class, pool)
+    }
+
+    /// Sets whether the clerk watches this lane; true when that is a change.
+    pub(super) fn set_orphan_watched(&self, is_watched: bool) -> bool {
+        self.is_orphan_watched.swap(is_watched, Ordering::AcqRel) != is_watched
+    }
+
+    /// The ring, for the clerk to poll.
+    pub(super) fn ring(&self) -> Option<Arc<Ring>> {
+        lock(&self.completions).ring.clone()
+    }
+
+    /// Takes the lease for another thread than the owner; `None` while the owner is in the kernel,
+    /// or somebody else takes over, or there is no ring.
+    pub(super) fn take_over(&self) -> Option<TakeOver<'_>> {
+        let leased = match self.lease.try_lock() {
+            Ok(leased) => leased,
+            Err(std::sync::TryLockError::Poisoned(p)) => p.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => return None,
+        };
+        leased.ring.as_ref()?;
+        Some(TakeOver { lane: self, leased })
+    }
+
+    /// Makes the submission queue hold all that is staged, after disowned requests are gone.
+    fn fill(&self, leased: &mut Leased, pool: &BufferPool) -> Option<Arc<Ring>> {
+        debug_assert!(self.is_owned_here(), "only the owner enters the kernel with its ring");
+        self.settle(leased, pool);
+        let ring = leased.ring.as_ref()?;
+        self.is_emptied.store(false, Ordering::Release);
+        let wanted = self.wanted_groups.swap(0, Ordering::AcqRel);
+        if wanted != 0 {
+            let mut completions = lock(&self.completions);
+            for class in SizeClass::ALL {
+                if wanted & 1 << translate::group_id(class) != 0 {
+                    completions.groups.prepare(ring, class, pool);
+                }
+            }
+        }
+        // Cleared first: what is staged from here on is seen by whoever looks next.
+        self.has_staged.store(false, Ordering::Release);
+        let mut staged = lock(&self.staged);
+        while let Some(entry) = staged.pop_front() {
+            // SAFETY: the lease makes this thread the only one that uses the submission queue;
+            // what the entry names was promised to `push`.
+            if unsafe { ring.push(&entry) } {
+                continue;
+            }
+            staged.push_front(entry);
+            drop(staged);
+            if ring.submitter().submit().is_err() && ring.unsubmitted_len() > 0 {
+                // A full completion queue: what is left stays staged until events were taken.
+                self.has_staged.store(true, Ordering::Release);
+                return Some(Arc::clone(ring));
+            }
+            staged = lock(&self.staged);
+        }
+        Some(Arc::clone(ring))
+    }
+
+    /// Cancels what was taken over, and waits until the kernel has said that it is gone.
+    fn settle(&self, leased: &mut Leased, pool: &BufferPool) {
+        let Some(ring) = &leased.ring else { return };
+        if leased.uncancelled.is_empty() {
+            return;
+        }
+        for word in leased.uncancelled.drain(..) {
+            // SAFETY: the lease makes this thread the only one that uses the submission queue; a
+            // cancel names no memory.
+            while unsafe { !ring.push(&translate::cancel_entry(word)) } {
+                let _ = ring.submitter().submit();
+            }
+        }
+        let start = Instant::now();
+        loop {
+            let time = types::Timespec::from(SETTLE_MAX / 10);
+            let arguments = types::SubmitArgs::new().timespec(&time);
+            // Submitted before the kernel runs what is deferred: so a request that has something
+            // to receive by now is cancelled first, and receives nothing.
+            let _ = ring.submitter().submit_with_args(1, &arguments);
+            let mut completions = lock(&self.completions);
+            completions.reap_all(pool);
+            if completions.disowned.is_empty() {
+                return;
+            }
+            if start.elapsed() > SETTLE_MAX {
+                log::error!(
+                    "{} requests that were taken over do not end",
+                    completions.disowned.len()
+                );
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for OwnedLane {
+    fn drop(&mut self) {
+        let leased = self.lease.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let completions = self.completions.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(ring) = leased.ring.take() else { return };
+        completions.ring = None;
+        if !completions.disowned.is_empty() {
+            // The kernel may still write to what the ring was lent. Only the owner can end that.
+            let groups = std::mem::replace(&mut completions.groups, Groups::new(0));
+            let owner = self.owner.load(Ordering::Acquire);
+            left::leave(owner, ring, groups, std::mem::take(&mut leased.uncancelled));
+        }
+    }
+}
+
+impl Completions {
+    /// The next of what has completed, without that of disowned requests.
+    fn next(&mut self) -> Option<Found> {
+        if let Some(event) = self.stash.pop_front() {
+            return Some(Found::Event(event));
+        }
+        self.next_of_ring()
+    }
+
+    fn next_of_ring(&mut self) -> Option<Found> {
+        let ring = self.ring.as_ref()?;
+        loop {
+            // SAFETY: the lock around `self` makes this thread the only one that uses the
+            // completion queue.
+            let completion = unsafe { ring.next_completion() }?;
+            let found = sort(&completion, &mut self.groups);
+            if self.disowned.is_empty() || !self.disowned.contains(&completion.user_data()) {
+                return Some(found);
+            }
+            if let Found::Event(event) = found {
+                if !event.more {
+                    self.disowned.remove(&completion.user_data());
+                }
+                if has_taken_something(&event.outcome) {
+                    // It was to be cancelled before the kernel ran it.
+                    log::error!("a request that was taken over has received: {event:?}");
+                    debug_assert!(false, "a request that was taken over has received");
+                }
+            }
+        }
+    }
+
+    /// Reaps all of the queue, for `next` to find later.
+    fn reap_all(&mut self, pool: &BufferPool) {
+        while let Some(found) = self.next_of_ring() {
+            if let Found::Event(event) = found {
+                self.stash.push_back(event);
+            }
+        }
+        self.groups.top_up(pool);
+    }
+}
+
+/// True when a completion took something from its socket that nobody else will get.
+fn has_taken_something(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Pooled(buffer) | Outcome::PooledTruncated(buffer) => !buffer.is_empty(),
+        Outcome::Accepted(_) => true,
+        _ => false,
+    }
+}
+
+/// The right to take over what a lane's owner has staged and under way: while it lasts the owner
+/// does not enter the kernel.
+pub(crate) struct TakeOver<'a> {
+    lane: &'a OwnedLane,
+    leased: MutexGuard<'a, Leased>,
+}
+
+impl TakeOver<'_> {
+    /// Takes out what was staged, and gives the tokens of the requests. Cancels are dropped: what
+    /// they were for is taken over too, and knows that it is to end.
+    pub(crate) fn take_staged(&mut self) -> Vec<Token> {
+        self.lane.has_staged.store(false, Ordering::Release);
+        let staged = std::mem::take(&mut *lock(&self.lane.staged));
+        staged.iter().filter_map(|entry| translate::request_of(entry.get_user_data())).collect()
+    }
+
+    /// The request, which the kernel has, is no longer this lane's: the owner will cancel it, and
+    /// its completion is swallowed. All earlier completions of the lane were taken.
+    pub(crate) fn disown(&mut self, request: RequestKind, token: Token) {
+        let lends = match request {
+            RequestKind::ReceivePooled(class) => self.lane.lends(class),
+            _ => true,
+        };
+        let word = word_of(request, token, lends);
+        self.leased.uncancelled.push(word);
+        lock(&self.lane.completions).disowned.insert(word);
+    }
+
+    /// Which of these requests would find something now.
+    pub(crate) fn ready_among<'d>(
+        &self,
+        pending: impl Iterator<Item = (&'d Descriptor, RequestKind)>,
+    ) -> Vec<bool> {
+        let mut entries: Vec<libc::pollfd> = pending
+            .map(|(descriptor, request)| libc::pollfd {
+                fd: descriptor.raw(),
+                events: match request {
+                    RequestKind::Writable => libc::POLLOUT,
+                    _ => libc::POLLIN | libc::POLLRDHUP,
+                },
+                revents: 0,
+            })
+            .collect();
+        // SAFETY: pointer and length are those of the entries. A failure leaves them as they are:
+        // nothing is ready, and the next look finds what is.
+        unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, 0) };
+        entries.iter().map(|entry| entry.revents != 0).collect()
+    }
+
+    /// Nothing is left under way.
+    pub(crate) fn note_emptied(&self) {
+        self.lane.is_emptied.store(true, Ordering::Release);
+    }
+}
+
+/// A lock whose holder panicked still guards consistent data here: no code between lock and unlock
+/// calls out.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
