@@ -250,16 +250,14 @@ impl OwnedLane {
         on_orphan: impl Fn(usize),
     ) {
         let mut completions = lock(&self.completions);
+        let mut took_wake_up = false;
         while events.len() < ahead {
             let event = match completions.next() {
                 Some(Found::Event(event)) => event,
-                // Whoever takes another thread's wake-up must not swallow it.
-                Some(Found::Wake) if self.is_waiting.load(Ordering::SeqCst) => {
-                    let ring = completions.ring.clone();
-                    if !ring.is_some_and(|ring| bell.strike(ring.raw_fd())) {
-                        self.is_notified.store(false, Ordering::SeqCst);
-                    }
-                    break;
+                // Never a reason to stop: who takes over must see every completion.
+                Some(Found::Wake) => {
+                    took_wake_up = true;
+                    continue;
                 }
                 Some(Found::Orphan(lane)) => {
                     on_orphan(lane);
@@ -272,6 +270,15 @@ impl OwnedLane {
             events.push_back(event);
         }
         completions.groups.top_up(pool);
+        let ring = completions.ring.clone().filter(|_| took_wake_up);
+        drop(completions);
+        // Whoever takes another thread's wake-up must not swallow it.
+        if let Some(ring) = ring
+            && self.is_waiting.load(Ordering::SeqCst)
+            && !bell.strike(ring.raw_fd())
+        {
+            self.is_notified.store(false, Ordering::SeqCst);
+        }
     }
 
     pub(super) fn note_reaped(&self, events: usize) {
