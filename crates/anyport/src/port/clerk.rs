@@ -172,9 +172,10 @@ impl Clerk {
                 continue;
             }
             // Answers that it has prepared must not wait until its handler returns. Not at the
-            // first look: what the clerk hands over is the clerk's to complete.
+            // first look, and not for a thread that would run if it were let, unless another is
+            // idle: what nobody else can handle is best left where it is.
             let is_stuck = match look {
-                Look::Still { looks } => looks >= STUCK_LOOKS,
+                Look::Still { looks } => looks >= STUCK_LOOKS && self.crew.idle.len_hint() > 0,
                 _ => true,
             };
             if is_stuck && backend.has_unattended_work(lane) {

@@ -184,6 +184,14 @@ impl Uring {
         token: Token,
     ) {
         let may_keep = matches!(&self.lanes[lane], AnyLane::Plain(_));
+        let request = match request {
+            // One receive, and the stream is armed again by the thread that takes its packet: so
+            // it moves to a lane of its own.
+            Request::ReceiveStream(class) if self.is_for_want_of_a_better(lane) => {
+                Request::ReceivePooled(class)
+            }
+            request => request,
+        };
         let entry = if self.lends(lane, request.kind()) {
             // SAFETY: the caller keeps what the request names alive until its last event.
             unsafe { translate::entry(descriptor, request, token, may_keep) }
@@ -192,6 +200,12 @@ impl Uring {
         };
         // SAFETY: as above: the entry names only that memory.
         on_lane!(self, lane, l => unsafe { l.push(entry) });
+    }
+
+    /// True for the clerk's lane and those of stand-ins, where every event costs more than on an
+    /// owner's.
+    fn is_for_want_of_a_better(&self, lane: usize) -> bool {
+        lane >= self.seats && self.lanes.len() > self.seats + 1
     }
 
     /// False for a pooled receive on a lane that lends the kernel no buffers of its class.
