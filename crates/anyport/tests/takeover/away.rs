@@ -102,7 +102,7 @@ pub(crate) fn threads_of_the_user_come_and_go_in_the_middle_of_traffic(kind: Bac
                         }
                     }
                 }
-                if (turn + number) % 17 == 0 {
+                if (turn + number).is_multiple_of(17) {
                     thread::yield_now();
                 }
             }

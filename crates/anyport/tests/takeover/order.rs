@@ -16,7 +16,7 @@ const MIXED: [usize; 9] = [1, 8, 64, 900, 4_096, 4_097, 16_384, 20_000, 70_001];
 
 pub(crate) fn streams_stay_in_order_while_handlers_sleep(kind: BackendKind) {
     let server = EchoServer::start(kind, Receiving::Stream, |answer, _| {
-        if answer % STALL_EVERY == 0 {
+        if answer.is_multiple_of(STALL_EVERY) {
             thread::sleep(STALL);
         }
     });
@@ -26,7 +26,7 @@ pub(crate) fn streams_stay_in_order_while_handlers_sleep(kind: BackendKind) {
 
 pub(crate) fn streams_stay_in_order_while_handlers_say_that_they_block(kind: BackendKind) {
     let server = EchoServer::start(kind, Receiving::Stream, |answer, worker| {
-        if answer % STALL_EVERY == 0 {
+        if answer.is_multiple_of(STALL_EVERY) {
             worker.blocking(|| thread::sleep(STALL));
         }
     });
@@ -36,7 +36,7 @@ pub(crate) fn streams_stay_in_order_while_handlers_say_that_they_block(kind: Bac
 
 pub(crate) fn streams_stay_in_order_while_handlers_spin(kind: BackendKind) {
     let server = EchoServer::start(kind, Receiving::Stream, |answer, _| {
-        if answer % STALL_EVERY == 0 {
+        if answer.is_multiple_of(STALL_EVERY) {
             let start = Instant::now();
             while start.elapsed() < STALL {
                 std::hint::spin_loop();
@@ -49,7 +49,7 @@ pub(crate) fn streams_stay_in_order_while_handlers_spin(kind: BackendKind) {
 
 pub(crate) fn single_receives_stay_in_order_while_handlers_sleep(kind: BackendKind) {
     let server = EchoServer::start(kind, Receiving::Single, |answer, _| {
-        if answer % STALL_EVERY == 0 {
+        if answer.is_multiple_of(STALL_EVERY) {
             thread::sleep(STALL);
         }
     });
@@ -59,7 +59,7 @@ pub(crate) fn single_receives_stay_in_order_while_handlers_sleep(kind: BackendKi
 
 pub(crate) fn large_answers_leave_whole_while_handlers_sleep(kind: BackendKind) {
     let server = EchoServer::start(kind, Receiving::Stream, |answer, _| {
-        if answer % STALL_EVERY == 0 {
+        if answer.is_multiple_of(STALL_EVERY) {
             thread::sleep(STALL);
         }
     });
@@ -70,7 +70,7 @@ pub(crate) fn large_answers_leave_whole_while_handlers_sleep(kind: BackendKind) 
 pub(crate) fn many_connections_are_served_beside_a_stuck_thread(kind: BackendKind) {
     // More than are taken over together: only those with something to receive are.
     let server = EchoServer::start(kind, Receiving::Stream, |answer, _| {
-        if answer % STALL_EVERY == 0 {
+        if answer.is_multiple_of(STALL_EVERY) {
             thread::sleep(STALL);
         }
     });
