@@ -48,7 +48,7 @@ impl Core {
             self.push_ready(serving, completion);
         }
         for token in taking.take_staged() {
-            self.interrupt(serving, token, |_| true, |_| {});
+            self.interrupt(serving, token, |body| usize::from(body.lane) == lane, |_| {});
         }
         let pending = self.pending(lane);
         let takes_all = extent == Extent::All || pending.len() <= TAKEN_TOGETHER_MAX;

@@ -72,11 +72,11 @@ impl EchoServer {
 
 fn receive(connection: &Arc<Connection>, receiving: Receiving) {
     let context = Context(Some(Arc::clone(connection)));
-    // Refused when the connection is over.
-    let _ = match receiving {
+    let started = match receiving {
         Receiving::Stream => connection.handle.receive_stream(context),
         Receiving::Single => connection.handle.receive_pooled(context),
     };
+    started.expect("it is connected");
 }
 
 /// The handler: sends back what comes.
@@ -94,16 +94,16 @@ fn echo(
         }
         return;
     };
-    if packet.kind == OperationKind::Send {
+    // No client resets, none leaves before it has everything.
+    let bytes = packet.result.unwrap_or_else(|error| panic!("{:?}: {error}", packet.kind));
+    if packet.kind == OperationKind::Send || bytes == 0 {
         return;
     }
-    if let Ok(1..) = packet.result {
-        stall(worker);
-        let context = Context(Some(Arc::clone(&connection)));
-        let _ = connection.handle.send(packet.buffers, context);
-        if !packet.more {
-            receive(&connection, receiving);
-        }
+    stall(worker);
+    let context = Context(Some(Arc::clone(&connection)));
+    connection.handle.send(packet.buffers, context).expect("it is connected");
+    if !packet.more {
+        receive(&connection, receiving);
     }
 }
 

@@ -491,14 +491,23 @@ impl TakeOver<'_> {
         staged.iter().filter_map(|entry| translate::request_of(entry.get_user_data())).collect()
     }
 
-    /// The request, which the kernel has, is no longer this lane's: the owner will cancel it, and
-    /// its completion is swallowed. All earlier completions of the lane were taken.
+    /// The request is no longer this lane's. If the kernel has it, the owner will cancel it, and its
+    /// completion is swallowed; all earlier completions of the lane were taken. The caller holds
+    /// the operation's lock, so that nothing is staged for it meanwhile.
     pub(crate) fn disown(&mut self, request: RequestKind, token: Token) {
         let lends = match request {
             RequestKind::ReceivePooled(class) => self.lane.lends(class),
             _ => true,
         };
         let word = word_of(request, token, lends);
+        // The owner's handler may be running, and may have staged it since `take_staged`. What was
+        // never submitted has no completion to wait for, and must not be submitted any more.
+        let mut staged = lock(&self.lane.staged);
+        if let Some(place) = staged.iter().position(|entry| entry.get_user_data() == word) {
+            staged.remove(place);
+            return;
+        }
+        drop(staged);
         self.leased.uncancelled.push(word);
         lock(&self.lane.completions).disowned.insert(word);
     }
