@@ -106,6 +106,10 @@ impl Seats {
         let free = || self.seats.iter().position(|s| s.actor.is_none());
         match own_free.or_else(unowned).or_else(free) {
             Some(seat) => {
+                if let Some(own) = own.filter(|&own| own != seat) {
+                    // A thread owns one seat: who sits in its old one keeps that.
+                    self.disown(own);
+                }
                 self.sit(seat, member);
                 Taken::Seat(seat)
             }
@@ -127,11 +131,15 @@ impl Seats {
     pub(super) fn hand_back(&mut self, member: &Arc<Member>) -> Option<Arc<Member>> {
         member.is_wanted_back.store(false, Ordering::SeqCst);
         let seat = member.seat()?;
-        let Some(owner) = self.seats[seat].owner.clone() else {
-            self.sit(seat, member);
-            return None;
+        let owner = match &self.seats[seat].owner {
+            Some(owner) if !Arc::ptr_eq(owner, member) => Arc::clone(owner),
+            // Its own by now, with the lane that goes with it.
+            _ => {
+                self.sit(seat, member);
+                return None;
+            }
         };
-        if Arc::ptr_eq(&owner, member) || !self.parked.iter().any(|m| Arc::ptr_eq(m, &owner)) {
+        if !self.parked.iter().any(|m| Arc::ptr_eq(m, &owner)) {
             return None;
         }
         self.unpark(&owner);
@@ -155,13 +163,9 @@ impl Seats {
     /// The member's thread ends.
     pub(super) fn discharge(&mut self, member: &Arc<Member>) -> Option<Left> {
         self.unpark(member);
-        for seat in &mut self.seats {
-            if seat.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member)) {
-                seat.owner = None;
-                if let Some(actor) = &seat.actor {
-                    // It takes the seat over when it comes around.
-                    actor.is_wanted_back.store(true, Ordering::SeqCst);
-                }
+        for seat in 0..self.seats.len() {
+            if self.seats[seat].owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member)) {
+                self.disown(seat);
             }
         }
         self.members[member.id as usize] = None;
@@ -171,6 +175,14 @@ impl Seats {
     /// Takes a member out of the parked ones.
     pub(super) fn unpark(&mut self, member: &Arc<Member>) {
         self.parked.retain(|m| !Arc::ptr_eq(m, member));
+    }
+
+    /// The seat is nobody's own, until somebody takes it, or who sits there comes around.
+    fn disown(&mut self, seat: usize) {
+        self.seats[seat].owner = None;
+        if let Some(actor) = &self.seats[seat].actor {
+            actor.is_wanted_back.store(true, Ordering::SeqCst);
+        }
     }
 
     fn sit(&mut self, seat: usize, member: &Arc<Member>) {

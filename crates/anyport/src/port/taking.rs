@@ -128,17 +128,25 @@ impl<T: Send + 'static> PortInner<T> {
         let backend = self.core.backend();
         let stand_in = backend.stand_in_lane(seat);
         let mut lane = lane;
-        if lane == seat && membership.adopted != Some(lane) {
+        if lane == seat && stand_in != seat && membership.adopted != Some(lane) {
+            if let Some(old) = membership.adopted.take() {
+                // It has changed its place.
+                self.core.abandon(old);
+            }
             match backend.adopt(lane) {
-                Ok(()) => membership.adopted = Some(lane),
-                Err(error) => {
-                    log::error!(
-                        "a thread of the port does with a lane of the second sort: {error}"
-                    );
+                Ok(true) => membership.adopted = Some(lane),
+                Ok(false) => {
+                    // Who owned the seat is about to retire the lane: it is tried again when this
+                    // thread is back.
+                    member.is_wanted_back.store(true, Ordering::SeqCst);
                     lane = stand_in;
-                    member.lane.store(lane as u32, Ordering::Release);
+                }
+                Err(error) => {
+                    log::error!("a thread does without a ring of its own: {error}");
+                    lane = stand_in;
                 }
             }
+            member.lane.store(lane as u32, Ordering::Release);
         }
         if lane != stand_in && backend.has_requests(stand_in) {
             // What somebody who stood in here has under way goes on where a thread is.

@@ -329,17 +329,18 @@ impl Backend {
         }
     }
 
-    /// The calling thread serves this lane, a seat's own, from now on, until it retires it.
+    /// The calling thread serves this lane, a seat's own, from now on, until it retires it. False
+    /// while another thread has not retired it.
     ///
     /// # Errors
     /// The system refuses what the lane takes; the thread can use the stand-in's lane.
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
-    pub(crate) fn adopt(&self, lane: usize) -> Result<(), Error> {
+    pub(crate) fn adopt(&self, lane: usize) -> Result<bool, Error> {
         match self {
             #[cfg(target_os = "linux")]
             Backend::Uring(uring) => uring.adopt(lane),
             #[allow(unreachable_patterns)]
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 

@@ -124,10 +124,10 @@ impl Uring {
         }
     }
 
-    pub(super) fn adopt(&self, lane: usize) -> Result<(), Error> {
+    pub(super) fn adopt(&self, lane: usize) -> Result<bool, Error> {
         match &self.lanes[lane] {
             AnyLane::Owned(owned) => owned.adopt(),
-            AnyLane::Plain(_) => Ok(()),
+            AnyLane::Plain(_) => Ok(true),
         }
     }
 

@@ -108,23 +108,25 @@ impl OwnedLane {
         }
     }
 
-    /// Makes the calling thread the owner, with a ring of its own. The lane has none: it is new, or
-    /// was retired.
-    pub(super) fn adopt(&self) -> Result<(), Error> {
+    /// Makes the calling thread the owner, with a ring of its own; false while the lane has another
+    /// owner, who has not retired it yet.
+    pub(super) fn adopt(&self) -> Result<bool, Error> {
         let token = OwnerToken::of_this_thread();
         if self.is_owner(token) {
-            return Ok(());
+            return Ok(true);
         }
         left::settle(token);
+        let mut leased = lock(&self.lease);
+        if leased.ring.is_some() {
+            return Ok(false);
+        }
         let RingOptions { submission_entries, completion_entries, .. } = self.options;
         let ring = Ring::new(Issuers::OneThread, submission_entries, completion_entries)?;
         let ring = Arc::new(ring);
-        let mut leased = lock(&self.lease);
-        assert!(leased.ring.is_none(), "a lane has one owner at a time");
         leased.ring = Some(Arc::clone(&ring));
         lock(&self.completions).ring = Some(ring);
         self.owner.store(token.number(), Ordering::Release);
-        Ok(())
+        Ok(true)
     }
 
     /// True for the thread that the ring belongs to.
@@ -544,3 +546,7 @@ impl TakeOver<'_> {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "owned_tests.rs"]
+mod tests;

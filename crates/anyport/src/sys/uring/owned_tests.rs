@@ -1,0 +1,192 @@
+//! What an owned lane promises, each thread of it in the hands of the test.
+
+use super::*;
+use crate::buf::PoolOptions;
+use io_uring::opcode;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread;
+
+const CLASS: SizeClass = SizeClass::Small4K;
+const REQUEST: RequestKind = RequestKind::ReceivePooled(CLASS);
+
+fn lane() -> (OwnedLane, BufferPool) {
+    let options = RingOptions {
+        submission_entries: 8,
+        completion_entries: 16,
+        provided_bytes_max: 64 * CLASS.bytes(),
+    };
+    (OwnedLane::new(options), BufferPool::new(PoolOptions::new()))
+}
+
+fn token(number: u32) -> Token {
+    Token::new(number, 1)
+}
+
+/// Stages a receive stream on this socket.
+fn stage_receive(lane: &OwnedLane, socket: &UnixStream, token: Token) {
+    assert!(lane.lends(CLASS));
+    let receive = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), translate::group_id(CLASS));
+    let word = word_of(REQUEST, token, true);
+    // SAFETY: the entry names no memory.
+    unsafe { lane.push(receive.build().user_data(word)) };
+}
+
+fn events(lane: &OwnedLane, pool: &BufferPool) -> Vec<Event> {
+    let bell = Bell::new().expect("a ring");
+    let mut events = VecDeque::new();
+    lane.reap(&mut events, usize::MAX, pool, &bell, |_| {}, |_| {});
+    events.into()
+}
+
+/// Does `f` on another thread.
+fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| scope.spawn(f).join().expect("no panic"))
+}
+
+#[test]
+fn what_is_staged_reaches_the_kernel_when_the_owner_flushes() {
+    let (lane, pool) = lane();
+    assert!(lane.adopt().expect("a ring"));
+    let (near, mut far) = UnixStream::pair().expect("a pair");
+    stage_receive(&lane, &near, token(1));
+    assert!(lane.has_unsubmitted());
+    lane.flush(&pool);
+    assert!(!lane.has_unsubmitted());
+    far.write_all(b"data").expect("sent");
+    lane.wait(Some(Duration::from_secs(10)), &pool);
+    let events = events(&lane, &pool);
+    let [Event { outcome: Outcome::Pooled(buffer), more: true, .. }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(&buffer[..], b"data");
+}
+
+#[test]
+fn what_is_staged_and_taken_over_is_not_submitted() {
+    let (lane, pool) = lane();
+    assert!(lane.adopt().expect("a ring"));
+    let (near, mut far) = UnixStream::pair().expect("a pair");
+    stage_receive(&lane, &near, token(1));
+    let taken = elsewhere(|| lane.take_over().expect("the owner is not at it").take_staged());
+    assert_eq!(taken, [token(1)]);
+    // Staged by the owner's handler while it was being taken over.
+    stage_receive(&lane, &near, token(2));
+    elsewhere(|| lane.take_over().expect("the owner is not at it").disown(REQUEST, token(2)));
+    assert!(lane.completions.lock().expect("no panic").disowned.is_empty());
+    far.write_all(b"data").expect("sent");
+    lane.flush(&pool);
+    assert!(events(&lane, &pool).is_empty());
+}
+
+#[test]
+fn a_disowned_receive_receives_nothing_even_if_something_had_come() {
+    let (lane, pool) = lane();
+    assert!(lane.adopt().expect("a ring"));
+    for round in 0..200 {
+        let (mut near, mut far) = UnixStream::pair().expect("a pair");
+        stage_receive(&lane, &near, token(round));
+        lane.flush(&pool);
+        if round % 2 == 0 {
+            far.write_all(b"early").expect("sent");
+        }
+        elsewhere(|| lane.take_over().expect("the owner is away").disown(REQUEST, token(round)));
+        if round % 2 == 1 {
+            far.write_all(b"later").expect("sent");
+        }
+        if round % 3 == 0 {
+            lane.wait(Some(Duration::from_secs(10)), &pool);
+        } else {
+            lane.flush(&pool);
+        }
+        assert!(events(&lane, &pool).is_empty(), "its completion is swallowed");
+        assert!(lane.completions.lock().expect("no panic").disowned.is_empty());
+        let mut bytes = [0; 5];
+        near.set_nonblocking(true).expect("a socket");
+        near.read_exact(&mut bytes).expect("all of it is still there");
+        // The same name again is another request.
+        stage_receive(&lane, &near, token(round));
+        far.write_all(b"again").expect("sent");
+        lane.flush(&pool);
+        let events = events(&lane, &pool);
+        assert!(matches!(&events[..], [Event { outcome: Outcome::Pooled(_), .. }]), "{events:?}");
+        drop(far);
+        // The end is the stream's last completion.
+        while !self::events(&lane, &pool).iter().any(|event| !event.more) {
+            lane.wait(Some(Duration::from_secs(10)), &pool);
+        }
+    }
+}
+
+#[test]
+fn an_owner_that_sleeps_in_the_kernel_is_not_taken_over_and_can_be_woken() {
+    let (lane, pool) = lane();
+    let bell = Bell::new().expect("a ring");
+    let (adopted, is_adopted) = mpsc::channel();
+    thread::scope(|scope| {
+        let lane = &lane;
+        scope.spawn(move || {
+            assert!(lane.adopt().expect("a ring"));
+            adopted.send(()).expect("it is awaited");
+            lane.wait(None, &pool);
+        });
+        is_adopted.recv().expect("it begins");
+        while lane.lease.try_lock().is_ok() {
+            thread::yield_now();
+        }
+        assert!(lane.take_over().is_none());
+        lane.wake(&bell);
+    });
+    assert!(lane.take_over().is_some(), "it is back, and its ring is there");
+    assert!(!lane.adopt().expect("no ring is made"), "it was not retired");
+}
+
+#[test]
+fn a_lane_that_was_retired_has_another_owner() {
+    let (lane, pool) = lane();
+    let (near, mut far) = UnixStream::pair().expect("a pair");
+    elsewhere(|| {
+        assert!(lane.adopt().expect("a ring"));
+        stage_receive(&lane, &near, token(1));
+        lane.flush(&pool);
+        lane.take_over().expect("nobody is in the kernel").disown(REQUEST, token(1));
+        lane.retire(&pool);
+    });
+    assert!(lane.ring().is_none());
+    far.write_all(b"data").expect("sent");
+    assert!(lane.adopt().expect("a ring"));
+    stage_receive(&lane, &near, token(1));
+    lane.flush(&pool);
+    assert_eq!(events(&lane, &pool).len(), 1);
+    drop(lane);
+}
+
+#[test]
+fn what_a_ring_was_lent_comes_back_when_its_owner_ends_after_the_lane() {
+    let (lane, pool) = lane();
+    let (near, mut far) = UnixStream::pair().expect("a pair");
+    let (sender, lanes) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    let owner = {
+        let (near, pool) = (near.try_clone().expect("a descriptor"), pool.clone());
+        thread::spawn(move || {
+            assert!(lane.adopt().expect("a ring"));
+            stage_receive(&lane, &near, token(1));
+            lane.flush(&pool);
+            sender.send(lane).expect("it is awaited");
+            may_end.recv().expect("it is told");
+        })
+    };
+    let lane = lanes.recv().expect("it comes");
+    lane.take_over().expect("the owner is away").disown(REQUEST, token(1));
+    drop(lane);
+    assert!(pool.live() > 0, "the kernel may still write to them");
+    far.write_all(b"data").expect("sent");
+    end.send(()).expect("it waits");
+    owner.join().expect("it ends");
+    assert_eq!(pool.live(), 0);
+    let mut bytes = [0; 4];
+    (&near).read_exact(&mut bytes).expect("nothing was taken");
+}
