@@ -61,7 +61,7 @@ struct Clerk {
     crew: Arc<Crew>,
     /// What was seen of each seat's actor at the last look.
     watched: Vec<Option<Watched>>,
-    /// Lanes that have work and no thread, and since when.
+    /// Lanes that have requests and no thread, and since when.
     unattended: Vec<(usize, Instant)>,
     steady_looks: u32,
     /// Looks in a row at which packets waited that no lane brings.
@@ -112,23 +112,27 @@ impl Clerk {
         let crew = &self.crew;
         crew.is_clerk_asleep.store(true, Ordering::SeqCst);
         let core = crew.core();
-        let (is_anybody_running, orphans) = {
+        let (is_anybody_running, is_anybody_else, orphans) = {
             let seats = crew.seats();
             // A read-modify-write on the same word as the runner's: one of the two sees the other.
             let running = seats.members().any(|m| m.activity() == Activity::Running);
-            (running, seats.unattended().collect::<Vec<_>>())
+            (running, seats.members().nth(1).is_some(), seats.unattended().collect::<Vec<_>>())
         };
-        for (_, lane) in orphans {
+        for (seat, lane) in orphans {
             let backend = core.backend();
             if backend.has_events(lane) {
                 if crew.idle.len_hint() > 0 {
                     // The next look wakes somebody for them.
                     return false;
                 }
-            } else if backend.has_unattended_work(lane) {
-                // Not all was taken over yet.
-                return false;
-            } else if core.live() > 0 && backend.has_requests(lane) {
+            } else if core.live() == 0 || !backend.has_requests(lane) {
+                continue;
+            } else if lane == seat && backend.stand_in_lane(seat) != seat {
+                if is_anybody_else {
+                    // All of it is taken over soon. Where there is nobody else, nobody could.
+                    return false;
+                }
+            } else {
                 backend.watch_orphan(lane);
             }
         }
@@ -187,23 +191,24 @@ impl Clerk {
             }
             wants_help |= backend.has_events(lane);
         }
-        let unattended: Vec<(usize, usize)> = self.crew.seats().unattended().collect();
+        let (unattended, is_anybody_else) = {
+            let seats = self.crew.seats();
+            (seats.unattended().collect::<Vec<_>>(), seats.members().nth(1).is_some())
+        };
         let now = Instant::now();
-        self.unattended.retain(|seen| unattended.iter().any(|&(_, lane)| lane == seen.0));
+        let was_unattended = std::mem::take(&mut self.unattended);
         for (_, lane) in unattended {
-            if backend.has_unattended_work(lane) {
-                let since = match self.unattended.iter().find(|seen| seen.0 == lane) {
-                    Some(seen) => seen.1,
-                    None => {
-                        self.unattended.push((lane, now));
-                        now
-                    }
-                };
-                let is_long = now - since >= AWAY_MAX;
-                has_changed |= is_long;
-                self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
-            }
             wants_help |= backend.has_events(lane);
+            if !is_anybody_else || !backend.has_requests(lane) {
+                continue;
+            }
+            let since = was_unattended.iter().find(|seen| seen.0 == lane).map_or(now, |s| s.1);
+            self.unattended.push((lane, since));
+            if now - since >= AWAY_MAX {
+                self.rescue(lane, Extent::All);
+            } else if backend.has_unattended_work(lane) {
+                self.rescue(lane, Extent::Urgent);
+            }
         }
         wants_help |= self.crew.core().backend().lacks_poller();
         // Whoever made the work has woken a thread for it. That thread is given time to come, so

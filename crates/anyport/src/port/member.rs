@@ -163,8 +163,11 @@ impl Membership {
             Some(membership) if membership.is_of(crew) => membership,
             other => {
                 drop(other);
+                let member = crew.enlist();
+                // One more that could take what others have left under way.
+                crew.wake_clerk();
                 Box::new(Membership {
-                    member: crew.enlist(),
+                    member,
                     crew: Arc::downgrade(crew),
                     core: Arc::downgrade(core),
                     held: Vec::new(),

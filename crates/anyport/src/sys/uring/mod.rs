@@ -157,7 +157,7 @@ impl Uring {
     pub(super) fn has_requests(&self, lane: usize) -> bool {
         match &self.lanes[lane] {
             AnyLane::Plain(plain) => plain.in_flight() > 0,
-            AnyLane::Owned(owned) => !owned.is_emptied(),
+            AnyLane::Owned(owned) => owned.has_requests(),
         }
     }
 
@@ -254,10 +254,17 @@ impl Uring {
         let ahead = if is_served { REAPED_MAX } else { 1 };
         if reaped.events.len() <= ahead / 2 {
             let on_orphan = |orphan: usize| {
-                on_lane!(self, orphan, l => l.set_orphan_watched(false));
+                if let AnyLane::Plain(plain) = &self.lanes[orphan] {
+                    plain.set_orphan_watched(false);
+                }
             };
             let (events, pool, bell) = (&mut reaped.events, &self.pool, &self.bell);
-            on_lane!(self, lane, l => l.reap(events, ahead, pool, bell, upcoming, on_orphan));
+            match &self.lanes[lane] {
+                AnyLane::Plain(plain) => {
+                    plain.reap(events, ahead, pool, bell, upcoming, on_orphan);
+                }
+                AnyLane::Owned(owned) => owned.reap(events, ahead, pool, bell, upcoming),
+            }
         }
         let event = reaped.events.pop_front();
         on_lane!(self, lane, l => l.note_reaped(reaped.events.len()));
@@ -301,20 +308,15 @@ impl Uring {
         on_lane!(self, lane, l => l.replenish(class, &self.pool))
     }
 
+    /// For plain lanes only: what an owned one has is looked after by the clock, since the kernel
+    /// tells nobody but the owner of it.
     pub(super) fn watch_orphan(&self, lane: usize) {
         let AnyLane::Plain(clerk) = &self.lanes[self.clerk_lane()] else { return };
-        let fd = match &self.lanes[lane] {
-            AnyLane::Plain(plain) => plain.raw_fd(),
-            // Retired meanwhile: nothing is under way there.
-            AnyLane::Owned(owned) => match owned.ring() {
-                Some(ring) => ring.raw_fd(),
-                None => return,
-            },
-        };
-        if on_lane!(self, lane, l => l.set_orphan_watched(true)) {
-            // SAFETY: a poll names no memory. Should an owned ring be closed before the clerk
-            // submits the poll, it fails or polls something else: a look too many.
-            unsafe { clerk.push_own(translate::orphan_entry(fd, lane)) };
+        if let AnyLane::Plain(plain) = &self.lanes[lane]
+            && plain.set_orphan_watched(true)
+        {
+            // SAFETY: a poll names no memory, and the ring's descriptor lives as long as `self`.
+            unsafe { clerk.push_own(translate::orphan_entry(plain.raw_fd(), lane)) };
         }
     }
 }

@@ -54,8 +54,6 @@ pub(super) struct OwnedLane {
     is_notified: AtomicBool,
     /// The owner is in `wait`.
     is_waiting: AtomicBool,
-    /// The clerk's ring polls this one.
-    is_orphan_watched: AtomicBool,
 }
 
 /// What the owner's ring is made with.
@@ -104,7 +102,6 @@ impl OwnedLane {
             is_emptied: AtomicBool::new(false),
             is_notified: AtomicBool::new(false),
             is_waiting: AtomicBool::new(false),
-            is_orphan_watched: AtomicBool::new(false),
         }
     }
 
@@ -249,7 +246,6 @@ impl OwnedLane {
         pool: &BufferPool,
         bell: &Bell,
         upcoming: impl Fn(Token),
-        on_orphan: impl Fn(usize),
     ) {
         let mut completions = lock(&self.completions);
         let mut took_wake_up = false;
@@ -261,11 +257,7 @@ impl OwnedLane {
                     took_wake_up = true;
                     continue;
                 }
-                Some(Found::Orphan(lane)) => {
-                    on_orphan(lane);
-                    continue;
-                }
-                Some(_) => continue,
+                Some(Found::Nothing | Found::Doorbell | Found::Orphan(_)) => continue,
                 None => break,
             };
             upcoming(event.token);
@@ -307,23 +299,14 @@ impl OwnedLane {
         completions.ring.as_ref().is_some_and(|ring| ring.has_deferred_work())
     }
 
-    /// Everything was taken over: nothing is to be watched until the owner is back.
-    pub(super) fn is_emptied(&self) -> bool {
-        self.is_emptied.load(Ordering::Acquire) && !self.has_unsubmitted()
+    /// False when everything was taken over and the owner has not been back, or there is none.
+    pub(super) fn has_requests(&self) -> bool {
+        let is_emptied = self.is_emptied.load(Ordering::Acquire) && !self.has_unsubmitted();
+        !is_emptied && self.owner.load(Ordering::Acquire) != 0
     }
 
     pub(super) fn replenish(&self, class: SizeClass, pool: &BufferPool) -> bool {
         lock(&self.completions).groups.grow(class, pool)
-    }
-
-    /// Sets whether the clerk watches this lane; true when that is a change.
-    pub(super) fn set_orphan_watched(&self, is_watched: bool) -> bool {
-        self.is_orphan_watched.swap(is_watched, Ordering::AcqRel) != is_watched
-    }
-
-    /// The ring, for the clerk to poll.
-    pub(super) fn ring(&self) -> Option<Arc<Ring>> {
-        lock(&self.completions).ring.clone()
     }
 
     /// Takes the lease for another thread than the owner; `None` while the owner is in the kernel,
