@@ -146,6 +146,8 @@ pub(super) struct Membership {
     pub(super) lookout: Lookout,
     /// The lane that the thread serves since it has its seat.
     pub(super) serving: Option<usize>,
+    /// It owns its seat, and serves the stand-in's lane until the seat's own is free.
+    pub(super) is_owed_own_lane: bool,
     /// The lane that it has adopted, and retires when it ends.
     pub(super) adopted: Option<usize>,
     /// When it went to sleep, if it has found nothing since.
@@ -175,6 +177,7 @@ impl Membership {
                     posted_first: false,
                     lookout: Lookout::default(),
                     serving: None,
+                    is_owed_own_lane: false,
                     adopted: None,
                     asleep_since: None,
                     is_claimed: false,

@@ -106,7 +106,9 @@ impl Seats {
         let free = || self.seats.iter().position(|s| s.actor.is_none());
         match own_free.or_else(unowned).or_else(free) {
             Some(seat) => {
-                if let Some(own) = own.filter(|&own| own != seat) {
+                if let Some(own) = own.filter(|&own| own != seat)
+                    && self.seats[seat].owner.is_none()
+                {
                     // A thread owns one seat: who sits in its old one keeps that.
                     self.disown(own);
                 }
@@ -255,6 +257,27 @@ mod tests {
         seats.leave(&b);
         assert_eq!(seat(seats.take(&b)), Some(0));
         assert_eq!(seats.members().count(), 1);
+    }
+
+    #[test]
+    fn a_thread_owns_one_seat_and_keeps_its_own_while_it_stands_in() {
+        let mut seats = Seats::new(vec![3, 4]);
+        let (a, b, c) = (seats.enlist(), seats.enlist(), seats.enlist());
+        assert_eq!((seat(seats.take(&a)), seat(seats.take(&b))), (Some(0), Some(1)));
+        seats.leave(&a);
+        assert_eq!(seat(seats.take(&c)), Some(0));
+        // Its own is taken and that of another is free: it stands in there.
+        seats.leave(&b);
+        assert_eq!(seat(seats.take(&a)), Some(1));
+        assert_eq!((a.lane(), c.lane()), (Some(4), Some(3)));
+        assert!(!c.is_wanted_back.load(Ordering::SeqCst));
+        // One that nobody owns becomes its own, and its old one that of who sits there.
+        seats.leave(&a);
+        seats.discharge(&b);
+        assert_eq!(seat(seats.take(&a)), Some(1));
+        assert_eq!(a.lane(), Some(1));
+        assert!(seats.hand_back(&c).is_none());
+        assert_eq!(c.lane(), Some(0));
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl<T: Send + 'static> PortInner<T> {
                 Some(seat) => seat,
                 None => {
                     membership.serving = None;
+                    membership.is_owed_own_lane = false;
                     membership.member.set_activity(Activity::Waiting);
                     let give_up = || self.core.is_closed() || is_stopped();
                     match self.crew.seat(&membership.member, deadline, give_up) {
@@ -121,10 +122,14 @@ impl<T: Send + 'static> PortInner<T> {
     /// The lane that the thread serves in this seat, which it has had for a while or has just got.
     fn serve(&self, membership: &mut Membership, seat: usize) -> usize {
         let member = &membership.member;
-        let lane = member.lane.load(Ordering::Acquire) as usize;
+        let lane = match membership.is_owed_own_lane {
+            true => seat,
+            false => member.lane.load(Ordering::Acquire) as usize,
+        };
         if membership.serving == Some(lane) {
             return lane;
         }
+        membership.is_owed_own_lane = false;
         let backend = self.core.backend();
         let stand_in = backend.stand_in_lane(seat);
         let mut lane = lane;
@@ -136,9 +141,8 @@ impl<T: Send + 'static> PortInner<T> {
             match backend.adopt(lane) {
                 Ok(true) => membership.adopted = Some(lane),
                 Ok(false) => {
-                    // Who owned the seat is about to retire the lane: it is tried again when this
-                    // thread is back.
-                    member.is_wanted_back.store(true, Ordering::SeqCst);
+                    // Who owned the seat is about to retire the lane.
+                    membership.is_owed_own_lane = true;
                     lane = stand_in;
                 }
                 Err(error) => {
