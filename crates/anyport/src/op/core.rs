@@ -413,16 +413,14 @@ impl Core {
         handle: &HandleCore,
         request: Request,
     ) {
-        // What a thread has handed to the kernel may be finished in its context: a file's transfer
-        // fails when that thread has ended meanwhile. The clerk stays, and is never stuck.
-        let is_for_clerk = request.is_of_file() || matches!(request, Request::Connect(_));
-        let serving = if is_for_clerk { self.backend.clerk_lane() } else { serving };
+        let serving = self.backend.lane_for(&request, serving);
         body.request = request.kind();
         body.lane = serving as u16;
         // SAFETY: the regions belong to the operation's buffers or message, which stay in its slot
-        // (nothing takes them out before `finish`, which follows the request's last event), the
-        // operation holds `handle` and with it the descriptor, and the generation in the token
-        // makes it unique.
+        // (nothing takes them out before `finish`, which follows the last event of the request, or
+        // its being taken over, which happens only to requests that name no memory), the operation
+        // holds `handle` and with it the descriptor, and the generation in the token makes it
+        // unique.
         unsafe { self.backend.issue(serving, handle.descriptor(), request, body.token()) };
     }
 

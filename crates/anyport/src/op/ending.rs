@@ -63,7 +63,7 @@ impl Core {
         drop(state);
         // The kernel keeps the socket for as long as a request is under way; the peer shall learn
         // of the close now.
-        let is_held = count > 0 || handle.is_held_elsewhere.load(Ordering::Acquire);
+        let is_held = count > 0 || handle.is_held_elsewhere();
         if is_held && handle.descriptor().is_socket() && !handle.descriptor().is_datagram() {
             let _ = handle.descriptor().shutdown(Shutdown::Both);
         }

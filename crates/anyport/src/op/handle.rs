@@ -5,8 +5,8 @@ use super::core::Core;
 use super::table::OpTable;
 use crate::buf::SizeClass;
 use crate::sys::{Association, Descriptor};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What all duplicates of a handle share.
 pub(crate) struct HandleCore {
@@ -25,9 +25,9 @@ pub(crate) struct HandleCore {
     pub(super) is_sending_shut_down: AtomicBool,
     /// The peer reset the connection: from now on everything fails with that, never a clean end.
     pub(super) is_reset: AtomicBool,
-    /// A request that was taken over may still hold the open object, so that closing the descriptor
-    /// tells the peer nothing.
-    pub(super) is_held_elsewhere: AtomicBool,
+    /// Requests that were taken over and still hold the open object, so that closing the descriptor
+    /// tells the peer nothing. Made with the first.
+    pub(super) held_elsewhere: OnceLock<Arc<AtomicUsize>>,
     /// Ends with the open object: while it lives, associating the object again is refused.
     association: Option<Association>,
 }
@@ -62,7 +62,7 @@ impl HandleCore {
             is_closed: AtomicBool::new(false),
             is_sending_shut_down: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
-            is_held_elsewhere: AtomicBool::new(false),
+            held_elsewhere: OnceLock::new(),
             duplicates: AtomicU32::new(1),
             receive_class: AtomicU8::new(class as u8),
             association,
@@ -110,6 +110,11 @@ impl HandleCore {
         let state = self.state();
         let has_unordered = state.unordered.as_ref().is_some_and(|u| !u.is_empty());
         state.receiving.is_empty() && state.sending.is_empty() && !has_unordered
+    }
+
+    /// True while a request that was taken over holds the open object.
+    pub(super) fn is_held_elsewhere(&self) -> bool {
+        self.held_elsewhere.get().is_some_and(|count| count.load(Ordering::Acquire) > 0)
     }
 
     /// Notes that this side was shut down by the user.

@@ -13,7 +13,6 @@ use super::core::Core;
 use super::handle::HandleCore;
 use super::name::OperationKind;
 use crate::sys::{Event, Outcome, RequestKind, TakeOver, Token};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, TryLockError};
 
 /// So many requests under way are taken over together, without asking which would find something:
@@ -32,7 +31,8 @@ pub(crate) enum Extent {
 impl Core {
     /// Takes over, for the lane `serving`, what waits on `lane` for a thread that is not there.
     /// Whoever serves `serving`, if it is another thread, is to be woken. False: nothing was taken
-    /// over, because the thread is there after all.
+    /// over now, because the thread is there after all, or somebody else is at it; and on lanes that
+    /// are not of one thread, whose requests are handed to the kernel instead.
     pub(crate) fn rescue(&self, lane: usize, serving: usize, extent: Extent) -> bool {
         let Some(mut taking) = self.backend().take_over(lane) else {
             self.backend().flush(lane);
@@ -90,9 +90,8 @@ impl Core {
             pending.token,
             |body| body.has_request_on(lane),
             |body| {
-                // The kernel's request keeps the socket open for as long as it is not cancelled.
-                pending.handle.is_held_elsewhere.store(true, Ordering::Release);
-                taking.disown(body.request, pending.token);
+                let count = pending.handle.held_elsewhere.get_or_init(Arc::default);
+                taking.disown(body.request, pending.token, count);
             },
         );
     }
@@ -147,15 +146,13 @@ struct Pending {
 }
 
 impl Body {
-    /// The operation waits for an event of this lane. What moves bytes from or to memory is never
-    /// under way for long there: it completes when it is handed to the kernel.
+    /// The operation waits for an event of this lane. What moves bytes from or to memory completes
+    /// when it is handed to the kernel, and the owner leaves the kernel with every completion.
     fn has_request_on(&self, lane: usize) -> bool {
         let waits = match self.request {
-            RequestKind::ReceivePooled(_)
-            | RequestKind::Readable
-            | RequestKind::Writable
-            | RequestKind::Accept => true,
-            RequestKind::Transfer | RequestKind::TransferMessage => false,
+            RequestKind::ReceivePooled(_) | RequestKind::Readable | RequestKind::Writable => true,
+            // Accepts are never on such a lane.
+            RequestKind::Transfer | RequestKind::TransferMessage | RequestKind::Accept => false,
         };
         waits
             && self.phase == Phase::AtWork

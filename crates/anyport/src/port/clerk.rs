@@ -31,6 +31,10 @@ const STEADY_LOOKS: u32 = 8;
 /// Looks at the same handler after which its thread is taken for busy for long.
 const STUCK_LOOKS: u32 = 1;
 
+/// Looks at the same handler after which all that its thread has under way is taken over, so that
+/// it need not be searched again and again.
+const LONG_LOOKS: u32 = 32;
+
 /// Looks after which packets that wait are worth one wake-up more.
 const OVERDUE_LOOKS: u32 = 16;
 
@@ -183,7 +187,8 @@ impl Clerk {
                 _ => true,
             };
             if is_stuck && backend.has_unattended_work(lane) {
-                self.rescue(lane, Extent::Urgent);
+                let is_long = matches!(look, Look::Still { looks } if looks >= LONG_LOOKS);
+                self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
             }
             if look == Look::Blocked && self.crew.give_place_away(member) {
                 log::debug!("a handler blocks: thread {} gave its place away", member.id);

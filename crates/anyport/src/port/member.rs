@@ -6,7 +6,7 @@ use super::crew::Crew;
 use super::idle::Since;
 use super::lookout::Lookout;
 use crate::op::Core;
-use crate::sys::{ThreadClock, Token};
+use crate::sys::{Backend, ThreadClock, Token};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -33,7 +33,8 @@ pub(crate) struct Member {
     pub(super) clock: ThreadClock,
     /// The seat it acts in, or `NO_SEAT`. Written under the lock of the seats.
     pub(super) seat: AtomicU32,
-    /// The lane that goes with the seat: the seat's own for its owner, else the stand-in's.
+    /// The lane that goes with the seat: the seat's own for its owner, else, or while that is not to
+    /// be had, the stand-in's.
     /// Written before the seat.
     pub(super) lane: AtomicU32,
     activity: AtomicU8,
@@ -248,6 +249,7 @@ impl Drop for Membership {
         if let Some(crew) = self.crew.upgrade() {
             crew.discharge(&self.member);
         }
+        Backend::settle_left();
     }
 }
 

@@ -106,12 +106,6 @@ impl Seats {
         let free = || self.seats.iter().position(|s| s.actor.is_none());
         match own_free.or_else(unowned).or_else(free) {
             Some(seat) => {
-                if let Some(own) = own.filter(|&own| own != seat)
-                    && self.seats[seat].owner.is_none()
-                {
-                    // A thread owns one seat: who sits in its old one keeps that.
-                    self.disown(own);
-                }
                 self.sit(seat, member);
                 Taken::Seat(seat)
             }
@@ -188,6 +182,13 @@ impl Seats {
     }
 
     fn sit(&mut self, seat: usize, member: &Arc<Member>) {
+        if self.seats[seat].owner.is_none() {
+            // A thread owns one seat: who sits in its old one keeps that.
+            let is_own = |s: &Seat| s.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member));
+            if let Some(old) = self.seats.iter().position(is_own) {
+                self.disown(old);
+            }
+        }
         let place = &mut self.seats[seat];
         place.actor = Some(Arc::clone(member));
         let owner = place.owner.get_or_insert_with(|| Arc::clone(member));

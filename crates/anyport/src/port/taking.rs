@@ -79,8 +79,9 @@ impl<T: Send + 'static> PortInner<T> {
                 membership.lookout.found_work();
                 if membership.unflushed >= UNFLUSHED_MAX {
                     membership.unflushed = 0;
-                    self.core.backend().flush(lane);
+                    // First the look: what it takes over is handed to the kernel with the rest.
                     membership.lookout.look(&self.crew, lane);
+                    self.core.backend().flush(lane);
                     self.call_for_help(lane);
                 }
                 self.crew.begin_running(&membership.member);

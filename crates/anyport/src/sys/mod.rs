@@ -390,6 +390,24 @@ impl Backend {
         }
     }
 
+    /// The lane for a request of a thread that serves `serving`.
+    pub(crate) fn lane_for(&self, request: &Request, serving: usize) -> usize {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.lane_for(request, serving),
+            #[allow(unreachable_patterns)]
+            _ if request.is_of_file() => self.clerk_lane(),
+            #[allow(unreachable_patterns)]
+            _ => serving,
+        }
+    }
+
+    /// Ends what is left to the calling thread of lanes that are gone.
+    pub(crate) fn settle_left() {
+        #[cfg(target_os = "linux")]
+        uring::settle_left();
+    }
+
     /// The right to take over what the thread of a lane has under way; `None` when the thread is
     /// at it, or the lane is not of one thread: then `flush` does what can be done.
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]

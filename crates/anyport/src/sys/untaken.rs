@@ -3,6 +3,8 @@
 use super::{Descriptor, RequestKind, Token};
 use std::convert::Infallible;
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// What `Backend::take_over` never gives here.
 pub(crate) struct TakeOver<'a> {
@@ -15,7 +17,12 @@ impl TakeOver<'_> {
         match self.never {}
     }
 
-    pub(crate) fn disown(&mut self, _request: RequestKind, _token: Token) {
+    pub(crate) fn disown(
+        &mut self,
+        _request: RequestKind,
+        _token: Token,
+        _count: &Arc<AtomicUsize>,
+    ) {
         match self.never {}
     }
 

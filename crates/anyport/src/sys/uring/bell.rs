@@ -1,6 +1,6 @@
 //! Waking a thread that waits on a ring, from any thread, whatever the ring holds.
 //!
-//! A message from ring to ring completes in the target at once and in nobody's context. The bell's
+//! A message from ring to ring wakes whoever waits on the target, and runs in no user's context. The bell's
 //! own ring carries nothing else: were a lane woken through its own ring, the waker would hand
 //! over the lane's prepared requests too, and they would belong to the wrong thread from then on.
 

@@ -1,6 +1,6 @@
 //! Rings that outlived their port because their owner was away when the port went: only the owner
 //! can end what they have under way, and until then the kernel may write to the buffers that they
-//! were lent. Each is kept here until its owner comes to another port, or ends.
+//! were lent. Each is kept here until its owner comes to a port, or leaves one, or ends.
 
 use super::owned::lock;
 use super::provided::Groups;
@@ -8,6 +8,7 @@ use super::ring::Ring;
 use super::translate;
 use io_uring::types;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,21 +40,23 @@ impl OwnerToken {
     }
 }
 
-/// What is left to an owner. The ring is closed before its buffers go back.
-struct Left {
-    owner: u64,
-    ring: Arc<Ring>,
-    groups: Groups,
-    uncancelled: Vec<u64>,
+/// What is left to an owner.
+pub(super) struct Left {
+    /// The owner's token.
+    pub(super) owner: u64,
+    pub(super) ring: Arc<Ring>,
+    pub(super) groups: Groups,
+    /// The requests that are under way.
+    pub(super) words: Vec<u64>,
 }
 
 static LEFT: Mutex<Vec<Left>> = Mutex::new(Vec::new());
 static LEFT_LEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Leaves a ring, whose lane is gone, to its owner.
-pub(super) fn leave(owner: u64, ring: Arc<Ring>, groups: Groups, uncancelled: Vec<u64>) {
+pub(super) fn leave(one: Left) {
     let mut left = lock(&LEFT);
-    left.push(Left { owner, ring, groups, uncancelled });
+    left.push(one);
     LEFT_LEN.store(left.len(), Ordering::Release);
 }
 
@@ -69,41 +72,49 @@ pub(super) fn settle(token: OwnerToken) {
         LEFT_LEN.store(left.len(), Ordering::Release);
         mine
     };
-    mine.into_iter().for_each(end);
+    mine.into_iter().for_each(Left::end);
 }
 
-/// Cancels all that the ring has under way and closes it.
-fn end(left: Left) {
-    let Left { ring, groups, uncancelled, .. } = left;
-    let mut to_come = uncancelled.len();
-    for word in uncancelled {
-        // SAFETY: this thread owns the ring, whose lane is gone; a cancel names no memory.
-        while unsafe { !ring.push(&translate::cancel_entry(word)) } {
-            let _ = ring.submitter().submit();
+impl Left {
+    /// Cancels all that the ring has under way and closes it; on its owner's thread.
+    pub(super) fn end(self) {
+        let Left { ring, groups, words, .. } = self;
+        let mut to_come: HashSet<u64> = words.iter().copied().collect();
+        let mut take_all = || {
+            // SAFETY: this thread owns the ring, whose lane is gone: nobody else has it.
+            while let Some(completion) = unsafe { ring.next_completion() } {
+                if !io_uring::cqueue::more(completion.flags()) {
+                    to_come.remove(&completion.user_data());
+                }
+            }
+            to_come.len()
+        };
+        for word in words {
+            // SAFETY: as above; a cancel names no memory.
+            while unsafe { !ring.push(&translate::cancel_entry(word)) } {
+                let _ = ring.submit_only();
+                take_all();
+            }
         }
-    }
-    let time = types::Timespec::from(Duration::from_millis(100));
-    let arguments = types::SubmitArgs::new().timespec(&time);
-    for _ in 0..100 {
-        if to_come == 0 {
-            break;
+        let time = types::Timespec::from(Duration::from_millis(100));
+        let arguments = types::SubmitArgs::new().timespec(&time);
+        for _ in 0..WAITS_MAX {
+            if take_all() == 0 {
+                break;
+            }
+            let _ = ring.submitter().submit_with_args(1, &arguments);
         }
-        let _ = ring.submitter().submit_with_args(1, &arguments);
-        // SAFETY: as above: nobody else has the ring.
-        while let Some(completion) = unsafe { ring.next_completion() } {
-            let is_last = !io_uring::cqueue::more(completion.flags());
-            let is_request = translate::request_of(completion.user_data()).is_some();
-            to_come -= usize::from(is_last && is_request && to_come > 0);
+        let remaining = take_all();
+        drop(ring);
+        if remaining > 0 {
+            log::error!("a ring does not end {remaining} requests: what it was lent is kept");
+            std::mem::forget(groups);
         }
-    }
-    drop(ring);
-    if to_come == 0 {
-        drop(groups);
-    } else {
-        log::error!("a ring does not end {to_come} requests; the buffers it was lent are kept");
-        std::mem::forget(groups);
     }
 }
+
+/// Waits of a tenth of a second for requests that end at once; only bounds what a bug could do.
+const WAITS_MAX: u32 = 10;
 
 struct AtThreadEnd;
 

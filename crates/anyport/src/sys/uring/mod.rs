@@ -37,6 +37,11 @@ use std::time::Duration;
 pub(crate) use owned::TakeOver;
 pub(super) use probe::probe;
 
+/// See [`super::Backend::settle_left`].
+pub(super) fn settle_left() {
+    left::settle(left::OwnerToken::of_this_thread());
+}
+
 /// How threads share the rings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Sharing {
@@ -166,6 +171,17 @@ impl Uring {
             AnyLane::Plain(_) => None,
             AnyLane::Owned(owned) => owned.take_over(),
         }
+    }
+
+    /// The clerk's for what must not wait for a thread: a file's transfer is finished in the context
+    /// of the thread that submits it, and fails when that has ended; a connect names memory until
+    /// it is over; and the kernel gives each connection to the accept that was armed first, even if
+    /// that was taken over from a stuck thread, where it would lie.
+    pub(super) fn lane_for(&self, request: &Request, serving: usize) -> usize {
+        let is_waiting =
+            matches!(request, Request::Connect(_) | Request::Accept | Request::AcceptStream);
+        let is_owned = self.lanes.len() > self.seats + 1;
+        if request.is_of_file() || is_owned && is_waiting { self.clerk_lane() } else { serving }
     }
 
     pub(super) fn attach(&self, _descriptor: &mut Descriptor) -> Result<(), Error> {

@@ -16,7 +16,7 @@
 //! stage, reap and wake, and not flush.
 
 use super::bell::Bell;
-use super::left::{self, OwnerToken};
+use super::left::{self, Left, OwnerToken};
 use super::provided::Groups;
 use super::ring::{Issuers, Ring};
 use super::sorting::{Found, sort};
@@ -25,7 +25,7 @@ use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
 use crate::sys::{Descriptor, Event, Outcome, RequestKind, Token};
 use io_uring::{squeue, types};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,6 +33,10 @@ use std::time::{Duration, Instant};
 /// How long the owner waits for the completions of cancelled requests before it gives the wait up
 /// and looks for them later. They come at once; this only bounds what a bug could do.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
+
+/// How often the owner fetches completions that found the queue full before it lets others wait
+/// for the next time.
+const FETCHES_MAX: u32 = 64;
 
 /// See the module documentation.
 pub(super) struct OwnedLane {
@@ -44,6 +48,11 @@ pub(super) struct OwnedLane {
     has_staged: AtomicBool,
     /// Size classes whose buffer group the owner is to register before it submits: a bit each.
     wanted_groups: AtomicU8,
+    /// Those that the kernel has refused: their receives wait first, without a buffer.
+    refused_groups: AtomicU8,
+    /// The ring, for wake-ups: behind a lock of its own, since a wake-up may be called for by a
+    /// buffer that comes back under any other.
+    bell_target: Mutex<Option<Arc<Ring>>>,
     lease: Mutex<Leased>,
     completions: Mutex<Completions>,
     /// Events that were reaped into the lane's queue above and not taken yet.
@@ -79,8 +88,9 @@ struct Completions {
     groups: Groups,
     /// Events that were reaped while disowned requests were settled; they come first.
     stash: VecDeque<Event>,
-    /// Requests that were taken over and whose last completion is to come.
-    disowned: HashSet<u64>,
+    /// Requests that were taken over and whose last completion is to come, each with the count of
+    /// its handle's.
+    disowned: HashMap<u64, Arc<AtomicUsize>>,
 }
 
 impl OwnedLane {
@@ -91,12 +101,14 @@ impl OwnedLane {
             staged: Mutex::default(),
             has_staged: AtomicBool::new(false),
             wanted_groups: AtomicU8::new(0),
+            refused_groups: AtomicU8::new(0),
+            bell_target: Mutex::default(),
             lease: Mutex::default(),
             completions: Mutex::new(Completions {
                 ring: None,
                 groups: Groups::new(options.provided_bytes_max),
                 stash: VecDeque::new(),
-                disowned: HashSet::new(),
+                disowned: HashMap::new(),
             }),
             reaped_len: AtomicUsize::new(0),
             is_emptied: AtomicBool::new(false),
@@ -121,6 +133,7 @@ impl OwnedLane {
         let ring = Ring::new(Issuers::OneThread, submission_entries, completion_entries)?;
         let ring = Arc::new(ring);
         leased.ring = Some(Arc::clone(&ring));
+        *lock(&self.bell_target) = Some(Arc::clone(&ring));
         lock(&self.completions).ring = Some(ring);
         self.owner.store(token.number(), Ordering::Release);
         Ok(true)
@@ -143,25 +156,40 @@ impl OwnedLane {
             return;
         }
         self.settle(&mut leased, pool);
-        let ring = leased.ring.take();
-        self.owner.store(0, Ordering::Release);
-        let groups = {
+        let Some(ring) = leased.ring.take() else { return };
+        while ring.unsubmitted_len() > 0 || ring.is_overflown() {
+            // Everything that moves bytes completes when it is submitted; no completion is lost.
+            lock(&self.completions).reap_all(pool);
+            if ring.submitter().submit().is_err() {
+                std::thread::yield_now();
+            }
+        }
+        *lock(&self.bell_target) = None;
+        let owner = self.owner.swap(0, Ordering::AcqRel);
+        let (groups, disowned) = {
             let mut completions = lock(&self.completions);
             completions.reap_all(pool);
             completions.ring = None;
             let fresh = Groups::new(self.options.provided_bytes_max);
-            std::mem::replace(&mut completions.groups, fresh)
+            let groups = std::mem::replace(&mut completions.groups, fresh);
+            (groups, std::mem::take(&mut completions.disowned))
         };
-        // The ring closes before the buffers that it was lent come back.
-        drop(ring);
-        drop(groups);
+        if disowned.is_empty() {
+            // The ring closes before the buffers that it was lent come back.
+            drop(ring);
+            drop(groups);
+        } else {
+            let words = disowned.into_keys().collect();
+            left::leave(Left { owner, ring, groups, words });
+        }
     }
 
     /// Stages an entry. On another thread than the owner's, `wake` must follow.
     ///
     /// # Safety
     /// What the entry names stays valid until its last completion was taken, or until it was taken
-    /// out again by `TakeOver::take_staged`.
+    /// out again by a `TakeOver`. An entry that may stay under way names no memory of its operation,
+    /// so that it can be disowned.
     pub(super) unsafe fn push(&self, entry: squeue::Entry) {
         lock(&self.staged).push_back(entry);
         self.has_staged.store(true, Ordering::Release);
@@ -174,10 +202,12 @@ impl OwnedLane {
 
     /// True when this lane lends the kernel buffers of `class`; the owner registers them.
     pub(super) fn lends(&self, class: SizeClass) -> bool {
-        if self.options.provided_bytes_max < class.bytes() {
+        let bit = 1 << translate::group_id(class);
+        if self.options.provided_bytes_max < class.bytes()
+            || self.refused_groups.load(Ordering::Relaxed) & bit != 0
+        {
             return false;
         }
-        let bit = 1 << translate::group_id(class);
         if self.wanted_groups.load(Ordering::Relaxed) & bit == 0 {
             self.wanted_groups.fetch_or(bit, Ordering::AcqRel);
         }
@@ -190,10 +220,8 @@ impl OwnedLane {
         let mut leased = lock(&self.lease);
         let Some(ring) = self.fill(&mut leased, pool) else { return };
         // The kernel is asked for completions only when it says that there are some.
-        if ring.submitter().submit().is_err() {
-            // Completions must be taken first, or memory is short: next time.
-            self.has_staged.store(true, Ordering::Release);
-        }
+        let _ = ring.submitter().submit();
+        self.after_kernel(&ring, pool);
     }
 
     /// See [`crate::sys::Backend::wait`]. Only on the owner's thread.
@@ -203,9 +231,12 @@ impl OwnedLane {
             let mut leased = lock(&self.lease);
             let had_disowned = !leased.uncancelled.is_empty();
             if let Some(ring) = self.fill(&mut leased, pool) {
-                let result = match timeout {
-                    // What was settled may have brought events, or swallowed a wake-up.
-                    _ if had_disowned => ring.submitter().submit(),
+                // Neither a timeout nor a signal matters, nor a kernel that has no room for
+                // completions: what is not done yet is seen below.
+                let _ = match timeout {
+                    // What was settled may have brought events, or swallowed a wake-up; what is
+                    // still staged must not wait for events.
+                    _ if had_disowned || self.has_unsubmitted() => ring.submitter().submit(),
                     None => ring.submitter().submit_and_wait(1),
                     Some(timeout) => {
                         let time = types::Timespec::from(timeout);
@@ -213,11 +244,7 @@ impl OwnedLane {
                         ring.submitter().submit_with_args(1, &arguments)
                     }
                 };
-                // A timeout, a signal, or (EBUSY) completions that must be taken first; then the
-                // entries are still in the queue.
-                if result.is_err() && ring.unsubmitted_len() > 0 {
-                    self.has_staged.store(true, Ordering::Release);
-                }
+                self.after_kernel(&ring, pool);
             }
         }
         self.is_waiting.store(false, Ordering::SeqCst);
@@ -230,7 +257,7 @@ impl OwnedLane {
         {
             return;
         }
-        let ring = lock(&self.completions).ring.clone();
+        let ring = lock(&self.bell_target).clone();
         let is_struck = ring.is_some_and(|ring| bell.strike(ring.raw_fd()));
         if !is_struck {
             // The next wake-up shall try again.
@@ -264,14 +291,11 @@ impl OwnedLane {
             events.push_back(event);
         }
         completions.groups.top_up(pool);
-        let ring = completions.ring.clone().filter(|_| took_wake_up);
         drop(completions);
         // Whoever takes another thread's wake-up must not swallow it.
-        if let Some(ring) = ring
-            && self.is_waiting.load(Ordering::SeqCst)
-            && !bell.strike(ring.raw_fd())
-        {
+        if took_wake_up && self.is_waiting.load(Ordering::SeqCst) {
             self.is_notified.store(false, Ordering::SeqCst);
+            self.wake(bell);
         }
     }
 
@@ -301,8 +325,8 @@ impl OwnedLane {
 
     /// False when everything was taken over and the owner has not been back, or there is none.
     pub(super) fn has_requests(&self) -> bool {
-        let is_emptied = self.is_emptied.load(Ordering::Acquire) && !self.has_unsubmitted();
-        !is_emptied && self.owner.load(Ordering::Acquire) != 0
+        self.has_unsubmitted()
+            || !self.is_emptied.load(Ordering::Acquire) && self.owner.load(Ordering::Acquire) != 0
     }
 
     pub(super) fn replenish(&self, class: SizeClass, pool: &BufferPool) -> bool {
@@ -310,14 +334,17 @@ impl OwnedLane {
     }
 
     /// Takes the lease for another thread than the owner; `None` while the owner is in the kernel,
-    /// or somebody else takes over, or there is no ring.
+    /// or somebody else takes over, or the kernel keeps something back that only the owner can
+    /// fetch. Without a ring only what is staged can be taken over.
     pub(super) fn take_over(&self) -> Option<TakeOver<'_>> {
         let leased = match self.lease.try_lock() {
             Ok(leased) => leased,
             Err(std::sync::TryLockError::Poisoned(p)) => p.into_inner(),
             Err(std::sync::TryLockError::WouldBlock) => return None,
         };
-        leased.ring.as_ref()?;
+        if leased.ring.as_ref().is_some_and(|r| r.is_overflown() || r.unsubmitted_len() > 0) {
+            return None;
+        }
         Some(TakeOver { lane: self, leased })
     }
 
@@ -331,8 +358,9 @@ impl OwnedLane {
         if wanted != 0 {
             let mut completions = lock(&self.completions);
             for class in SizeClass::ALL {
-                if wanted & 1 << translate::group_id(class) != 0 {
-                    completions.groups.prepare(ring, class, pool);
+                let bit = 1 << translate::group_id(class);
+                if wanted & bit != 0 && !completions.groups.prepare(ring, class, pool) {
+                    self.refused_groups.fetch_or(bit, Ordering::AcqRel);
                 }
             }
         }
@@ -347,14 +375,33 @@ impl OwnedLane {
             }
             staged.push_front(entry);
             drop(staged);
-            if ring.submitter().submit().is_err() && ring.unsubmitted_len() > 0 {
-                // A full completion queue: what is left stays staged until events were taken.
+            // Room for what completes at once.
+            lock(&self.completions).reap_all(pool);
+            let _ = ring.submitter().submit();
+            self.after_kernel(ring, pool);
+            if ring.unsubmitted_len() > 0 {
+                // What is left stays staged until events were taken, or there is memory again.
                 self.has_staged.store(true, Ordering::Release);
                 return Some(Arc::clone(ring));
             }
             staged = lock(&self.staged);
         }
         Some(Arc::clone(ring))
+    }
+
+    /// Sees to it that the owner leaves the kernel with nothing that only it could bring forward:
+    /// no completion that found the queue full, no entry that was not taken.
+    fn after_kernel(&self, ring: &Ring, pool: &BufferPool) {
+        let mut fetches = 0;
+        while ring.is_overflown() && fetches < FETCHES_MAX {
+            fetches += 1;
+            lock(&self.completions).reap_all(pool);
+            // Failure leaves the flag set.
+            let _ = ring.fetch();
+        }
+        if ring.unsubmitted_len() > 0 {
+            self.has_staged.store(true, Ordering::Release);
+        }
     }
 
     /// Cancels what was taken over, and waits until the kernel has said that it is gone.
@@ -367,7 +414,8 @@ impl OwnedLane {
             // SAFETY: the lease makes this thread the only one that uses the submission queue; a
             // cancel names no memory.
             while unsafe { !ring.push(&translate::cancel_entry(word)) } {
-                let _ = ring.submitter().submit();
+                // Only submitted: nothing that is deferred may run before all are cancelled.
+                let _ = ring.submit_only();
                 // A kernel that has no room for completions submits nothing.
                 lock(&self.completions).reap_all(pool);
             }
@@ -401,11 +449,18 @@ impl Drop for OwnedLane {
         let completions = self.completions.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(ring) = leased.ring.take() else { return };
         completions.ring = None;
-        if !completions.disowned.is_empty() {
-            // The kernel may still write to what the ring was lent. Only the owner can end that.
-            let groups = std::mem::replace(&mut completions.groups, Groups::new(0));
-            let owner = self.owner.load(Ordering::Acquire);
-            left::leave(owner, ring, groups, std::mem::take(&mut leased.uncancelled));
+        if completions.disowned.is_empty() {
+            return;
+        }
+        // The kernel may still write to what the ring was lent. Only the owner can end that.
+        let groups = std::mem::replace(&mut completions.groups, Groups::new(0));
+        let owner = self.owner.load(Ordering::Acquire);
+        let words = std::mem::take(&mut completions.disowned).into_keys().collect();
+        let left = Left { owner, ring, groups, words };
+        if owner == OwnerToken::of_this_thread().number() {
+            left.end();
+        } else {
+            left::leave(left);
         }
     }
 }
@@ -426,12 +481,15 @@ impl Completions {
             // completion queue.
             let completion = unsafe { ring.next_completion() }?;
             let found = sort(&completion, &mut self.groups);
-            if self.disowned.is_empty() || !self.disowned.contains(&completion.user_data()) {
+            let word = completion.user_data();
+            if self.disowned.is_empty() || !self.disowned.contains_key(&word) {
                 return Some(found);
             }
             if let Found::Event(event) = found {
-                if !event.more {
-                    self.disowned.remove(&completion.user_data());
+                if !event.more
+                    && let Some(count) = self.disowned.remove(&word)
+                {
+                    count.fetch_sub(1, Ordering::AcqRel);
                 }
                 if has_taken_something(&event.outcome) {
                     // It was to be cancelled before the kernel ran it.
@@ -481,7 +539,10 @@ impl TakeOver<'_> {
     /// The request is no longer this lane's. If the kernel has it, the owner will cancel it, and its
     /// completion is swallowed; all earlier completions of the lane were taken. The caller holds
     /// the operation's lock, so that nothing is staged for it meanwhile.
-    pub(crate) fn disown(&mut self, request: RequestKind, token: Token) {
+    ///
+    /// `count` is the number of such requests of its handle: one more from now on, one less when the
+    /// kernel has let go.
+    pub(crate) fn disown(&mut self, request: RequestKind, token: Token, count: &Arc<AtomicUsize>) {
         let lends = match request {
             RequestKind::ReceivePooled(class) => self.lane.lends(class),
             _ => true,
@@ -496,7 +557,8 @@ impl TakeOver<'_> {
         }
         drop(staged);
         self.leased.uncancelled.push(word);
-        lock(&self.lane.completions).disowned.insert(word);
+        count.fetch_add(1, Ordering::AcqRel);
+        lock(&self.lane.completions).disowned.insert(word, Arc::clone(count));
     }
 
     /// Which of these requests would find something now.
@@ -514,9 +576,12 @@ impl TakeOver<'_> {
                 revents: 0,
             })
             .collect();
-        // SAFETY: pointer and length are those of the entries. A failure leaves them as they are:
-        // nothing is ready, and the next look finds what is.
-        unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, 0) };
+        // One call takes no more entries than a process may have descriptors.
+        for part in entries.chunks_mut(1024) {
+            // SAFETY: pointer and length are those of the part. A failure leaves it as it is:
+            // nothing is ready, and the next look finds what is.
+            unsafe { libc::poll(part.as_mut_ptr(), part.len() as libc::nfds_t, 0) };
+        }
         entries.iter().map(|entry| entry.revents != 0).collect()
     }
 

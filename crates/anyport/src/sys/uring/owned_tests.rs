@@ -25,6 +25,11 @@ fn token(number: u32) -> Token {
     Token::new(number, 1)
 }
 
+/// How many requests of a handle were disowned.
+fn count() -> Arc<AtomicUsize> {
+    Arc::default()
+}
+
 /// Stages a receive stream on this socket.
 fn stage_receive(lane: &OwnedLane, socket: &UnixStream, token: Token) {
     assert!(lane.lends(CLASS));
@@ -74,7 +79,9 @@ fn what_is_staged_and_taken_over_is_not_submitted() {
     assert_eq!(taken, [token(1)]);
     // Staged by the owner's handler while it was being taken over.
     stage_receive(&lane, &near, token(2));
-    elsewhere(|| lane.take_over().expect("the owner is not at it").disown(REQUEST, token(2)));
+    elsewhere(|| {
+        lane.take_over().expect("the owner is not at it").disown(REQUEST, token(2), &count())
+    });
     assert!(lane.completions.lock().expect("no panic").disowned.is_empty());
     far.write_all(b"data").expect("sent");
     lane.flush(&pool);
@@ -85,6 +92,7 @@ fn what_is_staged_and_taken_over_is_not_submitted() {
 fn a_disowned_receive_receives_nothing_even_if_something_had_come() {
     let (lane, pool) = lane();
     assert!(lane.adopt().expect("a ring"));
+    let count = count();
     for round in 0..200 {
         let (mut near, mut far) = UnixStream::pair().expect("a pair");
         stage_receive(&lane, &near, token(round));
@@ -92,7 +100,9 @@ fn a_disowned_receive_receives_nothing_even_if_something_had_come() {
         if round % 2 == 0 {
             far.write_all(b"early").expect("sent");
         }
-        elsewhere(|| lane.take_over().expect("the owner is away").disown(REQUEST, token(round)));
+        elsewhere(|| {
+            lane.take_over().expect("the owner is away").disown(REQUEST, token(round), &count)
+        });
         if round % 2 == 1 {
             far.write_all(b"later").expect("sent");
         }
@@ -103,6 +113,7 @@ fn a_disowned_receive_receives_nothing_even_if_something_had_come() {
         }
         assert!(events(&lane, &pool).is_empty(), "its completion is swallowed");
         assert!(lane.completions.lock().expect("no panic").disowned.is_empty());
+        assert_eq!(count.load(Ordering::Relaxed), 0, "the kernel has let go");
         let mut bytes = [0; 5];
         near.set_nonblocking(true).expect("a socket");
         near.read_exact(&mut bytes).expect("all of it is still there");
@@ -151,7 +162,7 @@ fn a_lane_that_was_retired_has_another_owner() {
         assert!(lane.adopt().expect("a ring"));
         stage_receive(&lane, &near, token(1));
         lane.flush(&pool);
-        lane.take_over().expect("nobody is in the kernel").disown(REQUEST, token(1));
+        lane.take_over().expect("nobody is in the kernel").disown(REQUEST, token(1), &count());
         lane.retire(&pool);
     });
     assert!(!lane.has_requests());
@@ -180,7 +191,7 @@ fn what_a_ring_was_lent_comes_back_when_its_owner_ends_after_the_lane() {
         })
     };
     let lane = lanes.recv().expect("it comes");
-    lane.take_over().expect("the owner is away").disown(REQUEST, token(1));
+    lane.take_over().expect("the owner is away").disown(REQUEST, token(1), &count());
     drop(lane);
     assert!(pool.live() > 0, "the kernel may still write to them");
     far.write_all(b"data").expect("sent");
@@ -189,4 +200,57 @@ fn what_a_ring_was_lent_comes_back_when_its_owner_ends_after_the_lane() {
     assert_eq!(pool.live(), 0);
     let mut bytes = [0; 4];
     (&near).read_exact(&mut bytes).expect("nothing was taken");
+}
+
+#[test]
+fn more_disowned_requests_than_the_queue_has_entries_receive_nothing() {
+    const SOCKETS: usize = 40;
+    let (lane, pool) = lane();
+    assert!(lane.adopt().expect("a ring"));
+    let pairs: Vec<_> = (0..SOCKETS).map(|_| UnixStream::pair().expect("a pair")).collect();
+    for (number, (near, _)) in pairs.iter().enumerate() {
+        stage_receive(&lane, near, token(number as u32));
+    }
+    lane.flush(&pool);
+    for (_, far) in &pairs {
+        (&*far).write_all(b"data").expect("sent");
+    }
+    elsewhere(|| {
+        let mut taking = lane.take_over().expect("the owner is away");
+        (0..SOCKETS).for_each(|number| taking.disown(REQUEST, token(number as u32), &count()));
+    });
+    lane.flush(&pool);
+    assert!(events(&lane, &pool).is_empty());
+    for (near, _) in &pairs {
+        near.set_nonblocking(true).expect("a socket");
+        let mut bytes = [0; 4];
+        (&*near).read_exact(&mut bytes).expect("all of it is still there");
+    }
+}
+
+#[test]
+fn the_owner_leaves_the_kernel_with_every_completion() {
+    const SOCKETS: usize = 40;
+    let (lane, pool) = lane();
+    assert!(lane.adopt().expect("a ring"));
+    let pairs: Vec<_> = (0..SOCKETS).map(|_| UnixStream::pair().expect("a pair")).collect();
+    for (number, (near, far)) in pairs.iter().enumerate() {
+        (&*far).write_all(b"data").expect("sent");
+        stage_receive(&lane, near, token(number as u32));
+    }
+    // More completions at once than the queue has room for.
+    lane.flush(&pool);
+    let taking = lane.take_over().expect("nothing is kept back");
+    assert_eq!(events(&lane, &pool).len(), SOCKETS);
+    drop(taking);
+}
+
+#[test]
+fn what_is_staged_for_a_lane_without_an_owner_can_be_taken_over() {
+    let (lane, _pool) = lane();
+    let (near, _far) = UnixStream::pair().expect("a pair");
+    stage_receive(&lane, &near, token(1));
+    assert!(lane.has_requests() && lane.has_unattended_work());
+    assert_eq!(lane.take_over().expect("no owner is at it").take_staged(), [token(1)]);
+    assert!(!lane.has_requests());
 }

@@ -47,8 +47,7 @@ impl Groups {
         }
         let mut group = Group::new(class, limit);
         let address = group.entries.as_ptr() as u64;
-        // SAFETY: the entries live as long as the ring: both belong to the same lane, which is
-        // dropped only when nothing is under way.
+        // SAFETY: the entries live as long as the ring: whoever has both closes the ring first.
         let result = unsafe {
             ring.submitter().register_buf_ring_with_flags(address, PROVIDED_MAX, group_id(class), 0)
         };

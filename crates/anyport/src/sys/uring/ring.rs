@@ -78,20 +78,21 @@ impl Ring {
 
     /// Completions in the queue, perhaps a moment ago.
     pub(super) fn completions_len(&self) -> usize {
-        // SAFETY: only the two counters are read, atomics of the shared mapping. The view must not
-        // be dropped: its drop writes the head, which belongs to whoever may take completions.
+        // SAFETY: the queue is only looked at: the head is written by whoever may take completions,
+        // an aligned word that is read whole, perhaps a moment old. The view must not be dropped:
+        // its drop writes the head.
         ManuallyDrop::new(unsafe { self.ring.completion_shared() }).len()
     }
 
     /// Entries in the submission queue that the kernel has not taken.
     pub(super) fn unsubmitted_len(&self) -> usize {
-        // SAFETY: as in `completions_len`, for the tail.
+        // SAFETY: as in `completions_len`; the tail belongs to whoever may submit.
         ManuallyDrop::new(unsafe { self.ring.submission_shared() }).len()
     }
 
     /// The kernel holds completions back that found the queue full.
     pub(super) fn is_overflown(&self) -> bool {
-        // SAFETY: only a flag is read, an atomic of the shared mapping; not dropped, as above.
+        // SAFETY: as in `unsubmitted_len`; of what is read only the flag is used.
         ManuallyDrop::new(unsafe { self.ring.submission_shared() }).cq_overflow()
     }
 
@@ -99,6 +100,13 @@ impl Ring {
     pub(super) fn has_deferred_work(&self) -> bool {
         // SAFETY: as in `is_overflown`.
         ManuallyDrop::new(unsafe { self.ring.submission_shared() }).taskrun()
+    }
+
+    /// Submits what is in the queue and runs nothing else: what is deferred stays so.
+    pub(super) fn submit_only(&self) -> io::Result<usize> {
+        let entries = self.unsubmitted_len() as u32;
+        // SAFETY: no argument is passed.
+        unsafe { self.submitter().enter::<libc::sigset_t>(entries, 0, 0, None) }
     }
 
     /// Asks for what the kernel holds back, without submitting or waiting.
