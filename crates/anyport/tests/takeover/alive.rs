@@ -38,6 +38,9 @@ impl Gate {
     }
 }
 
+/// The context of a packet that wakes a thread for nothing.
+const NOTHING: usize = usize::MAX;
+
 /// What the other threads take while one is stuck.
 type Taken = Receiver<Packet<usize>>;
 
@@ -54,6 +57,7 @@ fn beside_a_stuck_thread(
             builder(kind).concurrency(concurrency).build().expect("the backend is there");
         let gate = Arc::<Gate>::default();
         let (sender, taken): (Sender<Packet<usize>>, Taken) = mpsc::channel();
+        let (handled, is_handled) = mpsc::channel();
         let deeds = Mutex::new(start(&port));
         let pool = {
             let gate = Arc::clone(&gate);
@@ -62,12 +66,14 @@ fn beside_a_stuck_thread(
                     let _ = sender.send(packet);
                     return;
                 }
+                if packet.context == NOTHING {
+                    return handled.send(()).expect("it is awaited");
+                }
                 let deeds = std::mem::take(&mut *deeds.lock().expect("nobody panics with it"));
                 if !deeds.is_empty() {
                     deeds.into_iter().for_each(|deed| deed());
                     if is_next_stuck {
-                        worker.port().post(0, 0, 0).expect("there is room");
-                        return;
+                        return handled.send(()).expect("it is awaited");
                     }
                 }
                 // Where no thread finds out that another sleeps, it has to say so.
@@ -79,6 +85,15 @@ fn beside_a_stuck_thread(
         };
         let pool = pool.expect("threads are to be had");
         port.post(0, 0, 0).expect("there is room");
+        if is_next_stuck {
+            // After two rounds the thread has been asleep, and has handed over what it had started.
+            for _ in 0..2 {
+                is_handled.recv_timeout(DEADLINE).expect("it is handled");
+                port.post(0, 0, NOTHING).expect("there is room");
+            }
+            is_handled.recv_timeout(DEADLINE).expect("it is handled");
+            port.post(0, 0, 0).expect("there is room");
+        }
         gate.wait_until_stuck();
         check(&port, &taken);
         gate.open();
