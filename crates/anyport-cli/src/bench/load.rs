@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::sizes::SizeMix;
 use super::source::Sources;
-use crate::units::{format_count, format_duration, format_size};
+use crate::units::{format_count, format_duration, format_rounded, format_size};
 
 /// The longest frame payload: the table of frames holds three of them.
 const FRAMED_SIZE_MAX: usize = 64 << 20;
@@ -149,7 +149,7 @@ impl Load {
         }
         match (self.mode(), self.rate) {
             (Mode::Closed, _) => text += &format!(", pipeline {}", self.pipeline),
-            (_, Some(rate)) => text += &format!(", {} a second", format_count(rate as u64)),
+            (_, Some(rate)) => text += &format!(", {} a second", format_rounded(rate)),
             _ => {}
         }
         if self.threads > 1 {

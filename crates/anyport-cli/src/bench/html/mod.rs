@@ -9,15 +9,15 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::compare::{AnyRow, Comparison, describe_change};
-use super::report::short;
+use super::report::{format_latency, short};
 use super::result::{BenchResult, Bucket, Point, Quantiles};
-use crate::units::{format_count, format_size};
+use crate::units::{format_count, format_rounded, format_size};
 use plot::{Axis, Scale, Series, bars, lines};
 
 const STYLE: &str = include_str!("style.css");
 
 const SECONDS: Axis = Axis { title: "seconds", scale: Scale::Linear, format: plain };
-const LATENCY: Axis = Axis { title: "latency", scale: Scale::Log, format: time };
+const LATENCY: Axis = Axis { title: "latency", scale: Scale::Log, format: format_latency };
 const RATE: Axis = Axis { title: "messages a second", scale: Scale::Linear, format: thousands };
 const SHARE: Axis = Axis { title: "messages", scale: Scale::Linear, format: percent };
 const NINES: Axis = Axis { title: "percentile", scale: Scale::Linear, format: nines };
@@ -132,9 +132,9 @@ fn one_result(result: &BenchResult) -> String {
 
 fn tiles(result: &BenchResult) -> String {
     let row = &result.row;
-    let maybe = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), time);
+    let maybe = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), format_latency);
     let mut tiles = vec![
-        ("messages/s", format_count(row.msgs_per_s as u64), false),
+        ("messages/s", format_rounded(row.msgs_per_s), false),
         ("MB/s", short(row.mb_per_s), false),
         ("p50", maybe(row.p50_us), false),
         ("p99", maybe(row.p99_us), false),
@@ -178,7 +178,7 @@ fn distributions(result: &BenchResult) -> String {
     for (name, Quantiles { messages, p50_us, p99_us, p999_us, p9999_us, max_us }) in rows {
         let _ = write!(html, "<tr><td>{name}</td><td>{}</td>", format_count(messages));
         for value in [p50_us, p99_us, p999_us, p9999_us, max_us] {
-            let _ = write!(html, "<td>{}</td>", time(value));
+            let _ = write!(html, "<td>{}</td>", format_latency(value));
         }
         html += "</tr>\n";
     }
@@ -192,11 +192,11 @@ fn timeline_table(timeline: &[Point]) -> String {
          <th>max</th><th>errors</th></tr>\n",
     );
     for point in timeline {
-        let rate = format_count(point.msgs_per_s as u64);
+        let rate = format_rounded(point.msgs_per_s);
         let _ = write!(html, "<tr><td>{}</td><td>{rate}</td>", plain(point.t_s));
         let _ = write!(html, "<td>{}</td>", short(point.mb_per_s));
         for value in [point.p50_us, point.p99_us, point.p999_us, point.max_us] {
-            let _ = write!(html, "<td>{}</td>", value.map_or_else(|| "-".into(), time));
+            let _ = write!(html, "<td>{}</td>", value.map_or_else(|| "-".into(), format_latency));
         }
         let _ = writeln!(html, "<td>{}</td></tr>", format_count(point.errors));
     }
@@ -261,30 +261,6 @@ fn thousands(value: f64) -> String {
     }
 }
 
-/// Microseconds, in the unit that reads best.
-fn time(us: f64) -> String {
-    match us {
-        us if us >= 1e6 => format!("{} s", plain_to_three(us / 1e6)),
-        us if us >= 1e3 => format!("{} ms", plain_to_three(us / 1e3)),
-        us => format!("{} us", plain_to_three(us)),
-    }
-}
-
-fn plain_to_three(value: f64) -> String {
-    let decimals = if value >= 100.0 {
-        0
-    } else if value >= 10.0 {
-        1
-    } else {
-        2
-    };
-    let text = format!("{value:.decimals$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
-}
-
 fn nines(value: f64) -> String {
     match value.round() as i32 {
         0 => "0".into(),
@@ -297,20 +273,6 @@ fn nines(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_printed_in_the_unit_that_reads_best() {
-        for (us, text) in [
-            (0.5, "0.5 us"),
-            (12.34, "12.3 us"),
-            (100.0, "100 us"),
-            (1500.0, "1.5 ms"),
-            (1e6, "1 s"),
-            (20_000.0, "20 ms"),
-        ] {
-            assert_eq!(time(us), text);
-        }
-    }
 
     #[test]
     fn the_spectrum_counts_nines_and_ends_at_the_slowest() {
