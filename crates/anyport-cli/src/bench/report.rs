@@ -125,7 +125,8 @@ pub(crate) const HEADINGS: [&str; 13] = [
     "wrong bytes",
 ];
 
-/// Lines with every column as wide as its widest cell; text to the left, numbers to the right.
+/// Lines with every column as wide as its widest cell; text to the left, numbers to the right. `-`
+/// is a number that nobody knows.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -134,7 +135,8 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let is_number: Vec<bool> = (0..headings.len())
         .map(|column| {
-            rows.iter().filter_map(|row| row.get(column)).any(|c| c.starts_with(char::is_numeric))
+            let mut cells = rows.iter().filter_map(|row| row.get(column));
+            cells.all(|cell| cell == "-" || cell.starts_with(char::is_numeric))
         })
         .collect();
     let line = |cells: &[&str]| {
@@ -249,6 +251,15 @@ mod tests {
     fn columns_line_up_and_numbers_stand_to_the_right() {
         let rows = vec![vec!["a".to_owned(), "5".to_owned()], vec!["bcd".into(), "1,234".into()]];
         assert_eq!(table(&["name", "n"], &rows), "name      n\na         5\nbcd   1,234\n");
+    }
+
+    #[test]
+    fn a_number_that_nobody_knows_stands_to_the_right_as_well() {
+        let rows = [["-", "-", "-"], ["io_uring", "7", "-"]];
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(String::from).into()).collect();
+        let lines =
+            ["name      count  p99 us", "-             -       -", "io_uring      7       -"];
+        assert_eq!(table(&["name", "count", "p99 us"], &rows), lines.join("\n") + "\n");
     }
 
     #[test]
