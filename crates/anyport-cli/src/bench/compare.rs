@@ -124,12 +124,12 @@ pub(crate) fn run(args: &CompareArgs) -> Ending {
     let files: Result<Vec<_>, _> = args.files.iter().map(|path| read(path)).collect();
     let files = match files {
         Ok(files) => files,
-        Err(why) => return Ending::Failed(why),
+        Err(why) => return Ending::Unjudged(why),
     };
     let names = column_names(&args.files, &files);
     let matched = matched(&files);
     if matched.is_empty() {
-        return Ending::Failed("no load is in all of the files".into());
+        return Ending::Unjudged("no load is in all of the files".into());
     }
     let comparisons: Vec<Comparison> =
         matched.iter().map(|(name, rows)| compare(name.clone(), rows)).collect();
@@ -141,12 +141,12 @@ pub(crate) fn run(args: &CompareArgs) -> Ending {
     if let Some(path) = &args.json
         && let Err(why) = write_json(path, &comparisons)
     {
-        return Ending::Failed(why);
+        return Ending::Unjudged(why);
     }
     if let Some(path) = &args.html
         && let Err(why) = html::write_comparison(path, &names, &matched, &comparisons)
     {
-        return Ending::Failed(why);
+        return Ending::Unjudged(why);
     }
     let Some(limit) = args.fail_above else {
         return Ending::Well;

@@ -179,8 +179,32 @@ fn what_is_no_result_file_is_refused_by_name() {
     let bad = Scratch::holding("bad.json", &json!({"conns": 1}));
     for (path, word) in [(bad.path(), "msgs_per_s"), ("/nowhere/at-all.json", "at-all.json")] {
         let output = anyport(&["bench", "compare", good.path(), path]);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(2), "1 would say that something is worse");
         let stderr = text(&output.stderr);
         assert!(stderr.contains(word) && stderr.contains(path), "{stderr}");
+    }
+}
+
+#[test]
+fn files_without_a_load_in_common_are_no_verdict() {
+    let labelled = |name: &str| {
+        let mut row = row(1.0, 1.0);
+        row["label"] = name.into();
+        row
+    };
+    let base = Scratch::holding("apart-base.json", &json!([labelled("E1"), labelled("E2")]));
+    let other = Scratch::holding("apart-other.json", &json!([labelled("E3"), labelled("E4")]));
+    let output = anyport(&["bench", "compare", base.path(), other.path(), "--fail-above", "10%"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("no load is in all"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_comparison_that_cannot_be_written_is_no_verdict() {
+    let base = Scratch::holding("unwritten.json", &row(1.0, 1.0));
+    for flag in ["--json", "--html"] {
+        let output =
+            anyport(&["bench", "compare", base.path(), base.path(), flag, "/nowhere/at-all"]);
+        assert_eq!(output.status.code(), Some(2), "{flag}: {}", text(&output.stderr));
     }
 }
