@@ -28,6 +28,9 @@ const BUCKETS_PER_DOUBLING: f64 = 8.0;
 pub(crate) struct BenchResult {
     #[serde(flatten)]
     pub(crate) row: Row,
+    /// The load in words, for people.
+    #[serde(skip)]
+    pub(crate) load: String,
     /// Of the program that measured.
     pub(crate) version: &'static str,
     pub(crate) label: Option<String>,
@@ -147,6 +150,7 @@ impl BenchResult {
         };
         Self {
             row: Row::from_outcome(load.conns, load.sizes.mean().round() as usize, tally),
+            load: load.kind(),
             version: env!("CARGO_PKG_VERSION"),
             label: None,
             addr: load.peer.to_string(),

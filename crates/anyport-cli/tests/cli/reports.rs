@@ -111,7 +111,11 @@ fn a_suite_writes_a_row_for_each_experiment_that_was_asked_for() {
     assert_eq!(names, ["E9", "E5", "E8"]);
     assert_eq!(rows[1]["pipeline"], 16);
     assert_eq!(rows[2]["mode"], "churn");
-    assert_stands_alone(&html.read());
+    let html = html.read();
+    assert_stands_alone(&html);
+    for load in ["messages of 64, pipeline 16", "churn, 64 connections at a time"] {
+        assert!(html.contains(load), "{load}");
+    }
     let compared = anyport(&["bench", "compare", json.path(), json.path(), "--fail-above", "0%"]);
     assert!(compared.status.success(), "{}", text(&compared.stderr));
     assert!(text(&compared.stdout).contains("+0.0 %"), "{}", text(&compared.stdout));

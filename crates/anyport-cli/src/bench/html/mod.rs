@@ -32,13 +32,7 @@ pub(super) fn write(path: &Path, title: &str, results: &[BenchResult]) -> Result
         if results.len() > 1 {
             let name = result.label.as_deref().unwrap_or(&result.addr);
             let _ = writeln!(body, "<h2>{}</h2>", escaped(name));
-            let line = format!(
-                "{} connections, {} active, messages of {}",
-                format_count(result.row.conns as u64),
-                format_count(result.active as u64),
-                result.sizes
-            );
-            let _ = writeln!(body, "<p class=\"quiet\">{}</p>", escaped(&line));
+            let _ = writeln!(body, "<p class=\"quiet\">{}</p>", escaped(&result.load));
         }
         body += &one_result(result);
     }
