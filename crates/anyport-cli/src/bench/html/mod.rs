@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::compare::{AnyRow, Comparison, describe_change};
-use super::report::{format_latency, short};
+use super::report::{format_latency, short, three_digits};
 use super::result::{BenchResult, Bucket, Point, Quantiles};
 use crate::units::{format_count, format_rounded, format_size};
 use plot::{Axis, Scale, Series, bars, lines};
@@ -24,6 +24,9 @@ const NINES: Axis = Axis { title: "percentile", scale: Scale::Linear, format: ni
 
 /// More files or loads than colours are not drawn.
 const SERIES_MAX: usize = 6;
+
+/// The longest figure for which the style sheet leaves room in a tile: `9,999,999`.
+const TILE_CHARS: usize = 9;
 
 /// Writes the report of one load, or of the experiments of a suite.
 pub(super) fn write(path: &Path, title: &str, results: &[BenchResult]) -> Result<(), String> {
@@ -148,9 +151,27 @@ fn tiles(result: &BenchResult) -> String {
     let mut html = String::from("<div class=\"tiles\">\n");
     for (name, value, is_bad) in tiles {
         let class = if is_bad { "tile bad" } else { "tile" };
-        let _ = writeln!(html, "<div class=\"{class}\"><b>{value}</b><span>{name}</span></div>");
+        let figure = match abbreviated(&value) {
+            None => format!("<b>{value}</b>"),
+            Some(short) => format!("<b title=\"{value}\">{short}</b>"),
+        };
+        let _ = writeln!(html, "<div class=\"{class}\">{figure}<span>{name}</span></div>");
     }
     html + "</div>\n"
+}
+
+/// A count that would run out of its tile, in three digits; none where it fits.
+fn abbreviated(figure: &str) -> Option<String> {
+    if figure.len() <= TILE_CHARS {
+        return None;
+    }
+    let value: f64 = figure.replace(',', "").parse().ok()?;
+    let (unit, name) = match value {
+        value if value >= 1e12 => (1e12, "T"),
+        value if value >= 1e9 => (1e9, "G"),
+        _ => (1e6, "M"),
+    };
+    Some(three_digits(value / unit) + name)
 }
 
 /// The distributions of all messages and of each kind of them.
@@ -267,6 +288,22 @@ fn nines(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_figure_fits_its_tile_and_a_short_one_is_exact() {
+        for (figure, text) in [
+            ("9,999,999", None),
+            ("-", None),
+            ("196 ms", None),
+            ("10,000,000", Some("10M")),
+            ("15,244,530", Some("15.2M")),
+            ("1,234,567,890", Some("1.23G")),
+        ] {
+            assert_eq!(abbreviated(figure).as_deref(), text, "{figure}");
+        }
+        let longest = abbreviated(&format_count(u64::MAX)).expect("it is long");
+        assert!(longest.len() <= TILE_CHARS, "{longest}");
+    }
 
     #[test]
     fn the_spectrum_counts_nines_and_ends_at_the_slowest() {
