@@ -16,7 +16,7 @@ pub(crate) use bench::{BenchArgs, BenchCommand, CompareArgs, LoadArgs, SuiteArgs
 
 const EXAMPLES: &str = "\
 Examples:
-  anyport demo                              the comparison, in about a minute
+  anyport demo                              the comparison, in about two minutes
   anyport serve echo --listen 127.0.0.1:7000
   anyport bench 127.0.0.1:7000 --conns 1000 --size 16k --verify
   anyport man > anyport.1

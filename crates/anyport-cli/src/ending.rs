@@ -13,6 +13,8 @@ pub(crate) enum Ending {
     Wrong,
     /// It could not run, and why: 1.
     Failed(String),
+    /// It could not judge what it was given, and why: 2. As 1 a script would take it for a verdict.
+    Unjudged(String),
     /// The command line asks for what cannot be, and why: 2.
     Usage(String),
     /// Somebody interrupted it: 130.
@@ -28,6 +30,10 @@ impl Ending {
             Self::Failed(why) => {
                 eprintln!("anyport: {why}");
                 ExitCode::FAILURE
+            }
+            Self::Unjudged(why) => {
+                eprintln!("anyport: {why}");
+                ExitCode::from(2)
             }
             Self::Usage(why) => {
                 eprintln!("error: {why}\n\nFor more information, try '--help'.");

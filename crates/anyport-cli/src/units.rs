@@ -90,6 +90,11 @@ pub(crate) fn format_count(number: u64) -> String {
     grouped
 }
 
+/// Prints the whole number nearest to `value`, with commas: rates, which are never cut off.
+pub(crate) fn format_rounded(value: f64) -> String {
+    format_count(value.round() as u64)
+}
+
 fn split_number(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(end)
@@ -166,5 +171,11 @@ mod tests {
         assert_eq!(format_count(999), "999");
         assert_eq!(format_count(1000), "1,000");
         assert_eq!(format_count(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_rate_is_rounded_and_not_cut_off() {
+        assert_eq!(format_rounded(48_008.695), "48,009");
+        assert_eq!(format_rounded(0.4), "0");
     }
 }

@@ -39,7 +39,8 @@ Examples:
   anyport bench compare main.json branch.json --fail-above 10%
 Rows are matched by label, model, backend, connections and size. The first file is the base. Where
 the rounds of a suite spread over the same values, a change is noise and never fails.
-Exit status: 0 all well, 1 something is worse than --fail-above allows, 2 usage.
+Exit status: 0 all well, 1 something is worse than --fail-above allows, 2 usage, or a file that
+cannot be read, matched with the others, or written.
 ";
 
 /// `bench`.

@@ -14,7 +14,7 @@ use super::report::{print, rounded, short, table, write_json};
 use super::result::{Bucket, Point};
 use crate::args::CompareArgs;
 use crate::ending::Ending;
-use crate::units::format_size;
+use crate::units::{format_count, format_size};
 
 /// Changes below this many per cent are not called better or worse.
 const NOTEWORTHY: f64 = 2.0;
@@ -79,7 +79,7 @@ impl AnyRow {
         words.extend(self.model.as_deref());
         words.extend(self.backend.as_deref());
         words.extend(self.mode.as_deref().filter(|mode| *mode != "closed"));
-        let load = format!("{} connections, {}", self.conns, format_size(self.size));
+        let load = format!("{} connections, {}", format_count(self.conns), format_size(self.size));
         words.push(&load);
         words.join(" ")
     }
@@ -124,12 +124,12 @@ pub(crate) fn run(args: &CompareArgs) -> Ending {
     let files: Result<Vec<_>, _> = args.files.iter().map(|path| read(path)).collect();
     let files = match files {
         Ok(files) => files,
-        Err(why) => return Ending::Failed(why),
+        Err(why) => return Ending::Unjudged(why),
     };
     let names = column_names(&args.files, &files);
     let matched = matched(&files);
     if matched.is_empty() {
-        return Ending::Failed("no load is in all of the files".into());
+        return Ending::Unjudged("no load is in all of the files".into());
     }
     let comparisons: Vec<Comparison> =
         matched.iter().map(|(name, rows)| compare(name.clone(), rows)).collect();
@@ -141,12 +141,12 @@ pub(crate) fn run(args: &CompareArgs) -> Ending {
     if let Some(path) = &args.json
         && let Err(why) = write_json(path, &comparisons)
     {
-        return Ending::Failed(why);
+        return Ending::Unjudged(why);
     }
     if let Some(path) = &args.html
         && let Err(why) = html::write_comparison(path, &names, &matched, &comparisons)
     {
-        return Ending::Failed(why);
+        return Ending::Unjudged(why);
     }
     let Some(limit) = args.fail_above else {
         return Ending::Well;
@@ -325,15 +325,16 @@ mod tests {
     #[test]
     fn more_is_better_for_a_rate_and_worse_for_a_time() {
         let all = compared(
-            r#"{"conns": 1, "size": 64, "msgs_per_s": 100.0, "p99_us": 10.0, "errors": 0}"#,
-            r#"{"conns": 1, "size": 64, "msgs_per_s": 110.0, "p99_us": 15, "errors": 0}"#,
+            r#"{"conns": 1000, "size": 64, "msgs_per_s": 100.0, "p99_us": 10.0, "errors": 0}"#,
+            r#"{"conns": 1000, "size": 64, "msgs_per_s": 110.0, "p99_us": 15, "errors": 0}"#,
         );
         let words: Vec<String> = all[0].figures.iter().map(|f| describe_change(f, 1)).collect();
         assert_eq!(words, ["+10.0 % better", "+50.0 % worse"]);
         let names = ["a".to_owned(), "b".to_owned()];
         assert_eq!(too_bad(&names, &all, 20.0).len(), 1);
         assert!(too_bad(&names, &all, 60.0).is_empty());
-        assert!(text(&names, &all, false).contains("p99 us"));
+        let text = text(&names, &all, false);
+        assert!(text.contains("p99 us") && text.contains("1,000 connections, 64"), "{text}");
     }
 
     #[test]

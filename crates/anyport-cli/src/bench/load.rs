@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::sizes::SizeMix;
 use super::source::Sources;
-use crate::units::{format_count, format_duration, format_size};
+use crate::units::{format_count, format_duration, format_rounded, format_size};
 
 /// The longest frame payload: the table of frames holds three of them.
 const FRAMED_SIZE_MAX: usize = 64 << 20;
@@ -128,30 +128,29 @@ impl Load {
         Ok(())
     }
 
-    /// The load in one line.
-    pub(crate) fn describe(&self) -> String {
+    /// What is sent on how many connections, and what makes the next message start.
+    pub(crate) fn kind(&self) -> String {
+        let conns = format_count(self.conns as u64);
         let mut text = match self.mode() {
-            Mode::Churn => format!(
-                "{}: churn, {} connections at a time, one message of {} each",
-                self.peer,
-                format_count(self.conns as u64),
-                self.sizes
-            ),
-            _ => format!(
-                "{}: {} connections, messages of {}",
-                self.peer,
-                format_count(self.conns as u64),
-                self.sizes
-            ),
+            Mode::Churn => {
+                format!("churn, {conns} connections at a time, one message of {} each", self.sizes)
+            }
+            _ => format!("{conns} connections, messages of {}", self.sizes),
         };
         if self.active < self.conns {
             text += &format!(", {} active", format_count(self.active as u64));
         }
         match (self.mode(), self.rate) {
             (Mode::Closed, _) => text += &format!(", pipeline {}", self.pipeline),
-            (_, Some(rate)) => text += &format!(", {} a second", format_count(rate as u64)),
+            (_, Some(rate)) => text += &format!(", {} a second", format_rounded(rate)),
             _ => {}
         }
+        text
+    }
+
+    /// The load in one line.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!("{}: {}", self.peer, self.kind());
         if self.threads > 1 {
             text += &format!(", {} threads", self.threads);
         }
@@ -192,6 +191,23 @@ mod tests {
             (Load { interval: Duration::from_nanos(1), ..load() }, "--interval"),
         ] {
             assert!(bad.check().expect_err(word).contains(word));
+        }
+    }
+
+    #[test]
+    fn the_kind_of_a_load_tells_pipeline_rate_and_churn() {
+        for (load, words) in [
+            (load(), "10 connections, messages of 64, pipeline 1"),
+            (Load { pipeline: 16, ..load() }, "10 connections, messages of 64, pipeline 16"),
+            (Load { active: 2, ..load() }, "10 connections, messages of 64, 2 active, pipeline 1"),
+            (Load { rate: Some(5e4), ..load() }, "10 connections, messages of 64, 50,000 a second"),
+            (
+                Load { is_churn: true, ..load() },
+                "churn, 10 connections at a time, one message of 64 each",
+            ),
+        ] {
+            assert_eq!(load.kind(), words);
+            assert!(load.describe().contains(words), "{}", load.describe());
         }
     }
 

@@ -38,7 +38,7 @@ use crate::args::{BenchArgs, BenchCommand, LoadArgs};
 use crate::ending::Ending;
 use crate::interrupt::Interrupt;
 use crate::progress::{Progress, bar};
-use crate::units::format_count;
+use crate::units::{format_count, format_rounded};
 use budget::ErrorBudget;
 use generator::{Failure, Moment};
 use load::Load;
@@ -139,7 +139,7 @@ fn measure(
                 Some(time) => {
                     let seconds = time.as_secs_f64();
                     let part = seconds / load.measured.as_secs_f64();
-                    let rate = format_count((messages as f64 / seconds) as u64);
+                    let rate = format_rounded(messages as f64 / seconds);
                     progress.show(&format!("{step}{} {rate} messages/s", bar(part)));
                 }
             },

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::tally::Tally;
-use crate::units::{format_count, format_size};
+use crate::units::{format_count, format_rounded, format_size};
 
 /// One server under one load. A field is null where it was not measured.
 #[derive(Clone, Debug, Serialize)]
@@ -95,7 +95,7 @@ impl Row {
             self.backend.unwrap_or("-").into(),
             format_count(self.conns as u64),
             format_size(self.size),
-            format_count(self.msgs_per_s as u64),
+            format_rounded(self.msgs_per_s),
             short(self.mb_per_s),
             maybe(self.p50_us),
             maybe(self.p99_us),
@@ -125,7 +125,8 @@ pub(crate) const HEADINGS: [&str; 13] = [
     "wrong bytes",
 ];
 
-/// Lines with every column as wide as its widest cell; text to the left, numbers to the right.
+/// Lines with every column as wide as its widest cell; text to the left, numbers to the right. `-`
+/// is a number that nobody knows.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -134,7 +135,8 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let is_number: Vec<bool> = (0..headings.len())
         .map(|column| {
-            rows.iter().filter_map(|row| row.get(column)).any(|c| c.starts_with(char::is_numeric))
+            let mut cells = rows.iter().filter_map(|row| row.get(column));
+            cells.all(|cell| cell == "-" || cell.starts_with(char::is_numeric))
         })
         .collect();
     let line = |cells: &[&str]| {
@@ -185,9 +187,34 @@ pub(crate) fn rounded(value: f64) -> f64 {
 /// About three digits, as many as a reader can use.
 pub(crate) fn short(value: f64) -> String {
     match value {
-        value if value >= 100.0 => format_count(value.round() as u64),
+        value if value >= 100.0 => format_rounded(value),
         value if value >= 10.0 => format!("{value:.1}"),
         value => format!("{value:.2}"),
+    }
+}
+
+/// Microseconds, in the unit that reads best.
+pub(crate) fn format_latency(us: f64) -> String {
+    match us {
+        us if us >= 1e6 => format!("{} s", three_digits(us / 1e6)),
+        us if us >= 1e3 => format!("{} ms", three_digits(us / 1e3)),
+        us => format!("{} us", three_digits(us)),
+    }
+}
+
+/// Three digits, without zeros at the end that say nothing.
+pub(crate) fn three_digits(value: f64) -> String {
+    let decimals = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let text = format!("{value:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
     }
 }
 
@@ -227,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_nobody_knows_stands_to_the_right_as_well() {
+        let rows = [["-", "-", "-"], ["io_uring", "7", "-"]];
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(String::from).into()).collect();
+        let lines =
+            ["name      count  p99 us", "-             -       -", "io_uring      7       -"];
+        assert_eq!(table(&["name", "count", "p99 us"], &rows), lines.join("\n") + "\n");
+    }
+
+    #[test]
     fn every_cell_has_a_heading() {
         assert_eq!(Row::empty(1, 1).cells().len(), HEADINGS.len());
     }
@@ -236,5 +272,20 @@ mod tests {
         assert_eq!(short(1234.56), "1,235");
         assert_eq!(short(12.345), "12.3");
         assert_eq!(short(1.2345), "1.23");
+    }
+
+    #[test]
+    fn latencies_are_printed_in_the_unit_that_reads_best() {
+        for (us, text) in [
+            (0.5, "0.5 us"),
+            (12.34, "12.3 us"),
+            (100.0, "100 us"),
+            (1500.0, "1.5 ms"),
+            (3678.2, "3.68 ms"),
+            (1e6, "1 s"),
+            (20_000.0, "20 ms"),
+        ] {
+            assert_eq!(format_latency(us), text);
+        }
     }
 }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::load::{Load, Mode};
 use super::recorder::Window;
-use super::report::{Row, rounded};
+use super::report::{Row, format_latency, rounded};
 use super::tally::{Interval, Tally};
+use crate::units::{format_count, format_rounded};
 
 /// Above this share of its core, the generator may be what was measured.
 const CPU_SHARE_MAX: f64 = 0.9;
@@ -27,6 +28,9 @@ const BUCKETS_PER_DOUBLING: f64 = 8.0;
 pub(crate) struct BenchResult {
     #[serde(flatten)]
     pub(crate) row: Row,
+    /// The load in words, for people.
+    #[serde(skip)]
+    pub(crate) load: String,
     /// Of the program that measured.
     pub(crate) version: &'static str,
     pub(crate) label: Option<String>,
@@ -146,6 +150,7 @@ impl BenchResult {
         };
         Self {
             row: Row::from_outcome(load.conns, load.sizes.mean().round() as usize, tally),
+            load: load.kind(),
             version: env!("CARGO_PKG_VERSION"),
             label: None,
             addr: load.peer.to_string(),
@@ -211,22 +216,24 @@ impl BenchResult {
         }
         if let Some(rate) = self.rate_per_s.filter(|rate| self.row.msgs_per_s < rate * RATE_MET) {
             warnings.push(format!(
-                "{:.0} a second were asked for, {:.0} came back",
-                rate, self.row.msgs_per_s
+                "{} a second were asked for, {} came back",
+                format_rounded(rate),
+                format_rounded(self.row.msgs_per_s)
             ));
         }
         if self.unsent > 0 {
             warnings.push(format!(
                 "{} messages were due but could not be sent: they count with the time that they \
                  had waited by the end",
-                self.unsent
+                format_count(self.unsent)
             ));
         }
         if let Some((lag, p99)) = self.send_lag.map(|lag| lag.p99_us).zip(self.row.p99_us)
             && lag > p99 / 2.0
         {
             warnings.push(format!(
-                "the generator itself sent late, p99 {lag:.0} us: part of the latency is its own"
+                "the generator itself sent late, p99 {}: part of the latency is its own",
+                format_latency(lag)
             ));
         }
         warnings
@@ -329,6 +336,16 @@ mod tests {
         };
         assert!(result(&asked(100.0), second).warnings().is_empty());
         assert!(result(&asked(200.0), second).warnings()[0].contains("200 a second were asked"));
+    }
+
+    #[test]
+    fn a_generator_that_sent_late_says_so_in_the_unit_of_the_report() {
+        let late = result(&Load { rate: Some(1.0), ..load() }, |tally| {
+            tally.cpu_share = None;
+            tally.send_lag.saturating_record(3_678_000);
+        });
+        let warnings = late.warnings().join("\n");
+        assert!(warnings.contains("p99 3.68 ms: part of"), "{warnings}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::args::SuiteArgs;
 use crate::ending::Ending;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::units::{format_count, format_duration};
+use crate::units::{format_duration, format_rounded};
 
 /// One experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -203,7 +203,7 @@ fn text(results: &[BenchResult]) -> String {
     for result in results {
         let name = result.label.as_deref().unwrap_or_default();
         if let Some([low, high]) = result.spread.get("msgs_per_s") {
-            let (low, high) = (format_count(*low as u64), format_count(*high as u64));
+            let (low, high) = (format_rounded(*low), format_rounded(*high));
             text += &format!("{name}: all rounds: {low} to {high} msgs/s\n");
         }
         for warning in result.warnings() {

@@ -5,7 +5,7 @@
 use super::load::Load;
 use super::report::{HEADINGS, short, table};
 use super::result::{BenchResult, Quantiles};
-use crate::units::{format_count, format_size};
+use crate::units::{format_count, format_rounded, format_size};
 
 /// Points of a time line that are printed; the JSON and the report have all.
 const POINTS_MAX: usize = 60;
@@ -101,7 +101,7 @@ fn timeline(result: &BenchResult) -> String {
         .map(|point| {
             vec![
                 format!("{:.1}", point.t_s),
-                format_count(point.msgs_per_s as u64),
+                format_rounded(point.msgs_per_s),
                 short(point.mb_per_s),
                 maybe(point.p50_us),
                 maybe(point.p99_us),

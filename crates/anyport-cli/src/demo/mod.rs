@@ -1,4 +1,4 @@
-//! `anyport demo`: the comparison on this machine, in about a minute.
+//! `anyport demo`: the comparison on this machine, in about two minutes.
 //!
 //! Every model and backend that the machine allows runs as a process of its own, one after the
 //! other, under the same load from this process; every echoed byte is compared. The exit status

@@ -2,7 +2,7 @@
 //! ratio), then every figure of every row.
 
 use crate::bench::report::{HEADINGS, Row, table};
-use crate::units::format_count;
+use crate::units::{format_count, format_rounded};
 
 /// Connections, MB/s of both models, and how many percent of the first the second is. `backend` is
 /// the one of the port's column. A model that could not run has no figure.
@@ -13,8 +13,11 @@ pub(super) fn comparison(conns: &[usize], rows: &[Row], backend: Option<&str>) -
             .map(|row| row.mb_per_s)
             .filter(|rate| *rate > 0.0)
     };
-    let figure = |rate: Option<f64>| {
-        rate.map_or_else(|| "-".into(), |rate| format_count(rate.round() as u64))
+    let figure = |rate: Option<f64>| match rate {
+        None => "-".into(),
+        // The ratio is of what was measured: whole numbers would belie it here.
+        Some(rate) if rate < 10.0 => format!("{rate:.1}"),
+        Some(rate) => format_rounded(rate),
     };
     let lines: Vec<Vec<String>> = conns
         .iter()
@@ -58,6 +61,14 @@ mod tests {
             "connections  threads MB/s  port MB/s  ratio\n      \
              1,000            82        210   256%\n"
         );
+    }
+
+    #[test]
+    fn a_low_rate_has_a_decimal() {
+        let rows = [row("threads", None, 200, 9.64), row("port", Some("io_uring"), 200, 10.6)];
+        let text = comparison(&[200], &rows, Some("io_uring"));
+        let cells: Vec<&str> = text.lines().last().expect("a line").split_whitespace().collect();
+        assert_eq!(cells, ["200", "9.6", "11", "110%"]);
     }
 
     #[test]

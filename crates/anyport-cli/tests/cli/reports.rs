@@ -111,7 +111,11 @@ fn a_suite_writes_a_row_for_each_experiment_that_was_asked_for() {
     assert_eq!(names, ["E9", "E5", "E8"]);
     assert_eq!(rows[1]["pipeline"], 16);
     assert_eq!(rows[2]["mode"], "churn");
-    assert_stands_alone(&html.read());
+    let html = html.read();
+    assert_stands_alone(&html);
+    for load in ["messages of 64, pipeline 16", "churn, 64 connections at a time"] {
+        assert!(html.contains(load), "{load}");
+    }
     let compared = anyport(&["bench", "compare", json.path(), json.path(), "--fail-above", "0%"]);
     assert!(compared.status.success(), "{}", text(&compared.stderr));
     assert!(text(&compared.stdout).contains("+0.0 %"), "{}", text(&compared.stdout));
@@ -179,8 +183,32 @@ fn what_is_no_result_file_is_refused_by_name() {
     let bad = Scratch::holding("bad.json", &json!({"conns": 1}));
     for (path, word) in [(bad.path(), "msgs_per_s"), ("/nowhere/at-all.json", "at-all.json")] {
         let output = anyport(&["bench", "compare", good.path(), path]);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(2), "1 would say that something is worse");
         let stderr = text(&output.stderr);
         assert!(stderr.contains(word) && stderr.contains(path), "{stderr}");
+    }
+}
+
+#[test]
+fn files_without_a_load_in_common_are_no_verdict() {
+    let labelled = |name: &str| {
+        let mut row = row(1.0, 1.0);
+        row["label"] = name.into();
+        row
+    };
+    let base = Scratch::holding("apart-base.json", &json!([labelled("E1"), labelled("E2")]));
+    let other = Scratch::holding("apart-other.json", &json!([labelled("E3"), labelled("E4")]));
+    let output = anyport(&["bench", "compare", base.path(), other.path(), "--fail-above", "10%"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("no load is in all"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_comparison_that_cannot_be_written_is_no_verdict() {
+    let base = Scratch::holding("unwritten.json", &row(1.0, 1.0));
+    for flag in ["--json", "--html"] {
+        let output =
+            anyport(&["bench", "compare", base.path(), base.path(), flag, "/nowhere/at-all"]);
+        assert_eq!(output.status.code(), Some(2), "{flag}: {}", text(&output.stderr));
     }
 }

@@ -9,21 +9,24 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::compare::{AnyRow, Comparison, describe_change};
-use super::report::short;
+use super::report::{format_latency, short, three_digits};
 use super::result::{BenchResult, Bucket, Point, Quantiles};
-use crate::units::{format_count, format_size};
+use crate::units::{format_count, format_rounded, format_size};
 use plot::{Axis, Scale, Series, bars, lines};
 
 const STYLE: &str = include_str!("style.css");
 
 const SECONDS: Axis = Axis { title: "seconds", scale: Scale::Linear, format: plain };
-const LATENCY: Axis = Axis { title: "latency", scale: Scale::Log, format: time };
+const LATENCY: Axis = Axis { title: "latency", scale: Scale::Log, format: format_latency };
 const RATE: Axis = Axis { title: "messages a second", scale: Scale::Linear, format: thousands };
 const SHARE: Axis = Axis { title: "messages", scale: Scale::Linear, format: percent };
 const NINES: Axis = Axis { title: "percentile", scale: Scale::Linear, format: nines };
 
 /// More files or loads than colours are not drawn.
 const SERIES_MAX: usize = 6;
+
+/// The longest figure for which the style sheet leaves room in a tile: `9,999,999`.
+const TILE_CHARS: usize = 9;
 
 /// Writes the report of one load, or of the experiments of a suite.
 pub(super) fn write(path: &Path, title: &str, results: &[BenchResult]) -> Result<(), String> {
@@ -32,13 +35,7 @@ pub(super) fn write(path: &Path, title: &str, results: &[BenchResult]) -> Result
         if results.len() > 1 {
             let name = result.label.as_deref().unwrap_or(&result.addr);
             let _ = writeln!(body, "<h2>{}</h2>", escaped(name));
-            let line = format!(
-                "{} connections, {} active, messages of {}",
-                format_count(result.row.conns as u64),
-                format_count(result.active as u64),
-                result.sizes
-            );
-            let _ = writeln!(body, "<p class=\"quiet\">{}</p>", escaped(&line));
+            let _ = writeln!(body, "<p class=\"quiet\">{}</p>", escaped(&result.load));
         }
         body += &one_result(result);
     }
@@ -132,9 +129,9 @@ fn one_result(result: &BenchResult) -> String {
 
 fn tiles(result: &BenchResult) -> String {
     let row = &result.row;
-    let maybe = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), time);
+    let maybe = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), format_latency);
     let mut tiles = vec![
-        ("messages/s", format_count(row.msgs_per_s as u64), false),
+        ("messages/s", format_rounded(row.msgs_per_s), false),
         ("MB/s", short(row.mb_per_s), false),
         ("p50", maybe(row.p50_us), false),
         ("p99", maybe(row.p99_us), false),
@@ -154,9 +151,27 @@ fn tiles(result: &BenchResult) -> String {
     let mut html = String::from("<div class=\"tiles\">\n");
     for (name, value, is_bad) in tiles {
         let class = if is_bad { "tile bad" } else { "tile" };
-        let _ = writeln!(html, "<div class=\"{class}\"><b>{value}</b><span>{name}</span></div>");
+        let figure = match abbreviated(&value) {
+            None => format!("<b>{value}</b>"),
+            Some(short) => format!("<b title=\"{value}\">{short}</b>"),
+        };
+        let _ = writeln!(html, "<div class=\"{class}\">{figure}<span>{name}</span></div>");
     }
     html + "</div>\n"
+}
+
+/// A count that would run out of its tile, in three digits; none where it fits.
+fn abbreviated(figure: &str) -> Option<String> {
+    if figure.len() <= TILE_CHARS {
+        return None;
+    }
+    let value: f64 = figure.replace(',', "").parse().ok()?;
+    let (unit, name) = match value {
+        value if value >= 1e12 => (1e12, "T"),
+        value if value >= 1e9 => (1e9, "G"),
+        _ => (1e6, "M"),
+    };
+    Some(three_digits(value / unit) + name)
 }
 
 /// The distributions of all messages and of each kind of them.
@@ -178,7 +193,7 @@ fn distributions(result: &BenchResult) -> String {
     for (name, Quantiles { messages, p50_us, p99_us, p999_us, p9999_us, max_us }) in rows {
         let _ = write!(html, "<tr><td>{name}</td><td>{}</td>", format_count(messages));
         for value in [p50_us, p99_us, p999_us, p9999_us, max_us] {
-            let _ = write!(html, "<td>{}</td>", time(value));
+            let _ = write!(html, "<td>{}</td>", format_latency(value));
         }
         html += "</tr>\n";
     }
@@ -192,11 +207,11 @@ fn timeline_table(timeline: &[Point]) -> String {
          <th>max</th><th>errors</th></tr>\n",
     );
     for point in timeline {
-        let rate = format_count(point.msgs_per_s as u64);
+        let rate = format_rounded(point.msgs_per_s);
         let _ = write!(html, "<tr><td>{}</td><td>{rate}</td>", plain(point.t_s));
         let _ = write!(html, "<td>{}</td>", short(point.mb_per_s));
         for value in [point.p50_us, point.p99_us, point.p999_us, point.max_us] {
-            let _ = write!(html, "<td>{}</td>", value.map_or_else(|| "-".into(), time));
+            let _ = write!(html, "<td>{}</td>", value.map_or_else(|| "-".into(), format_latency));
         }
         let _ = writeln!(html, "<td>{}</td></tr>", format_count(point.errors));
     }
@@ -261,30 +276,6 @@ fn thousands(value: f64) -> String {
     }
 }
 
-/// Microseconds, in the unit that reads best.
-fn time(us: f64) -> String {
-    match us {
-        us if us >= 1e6 => format!("{} s", plain_to_three(us / 1e6)),
-        us if us >= 1e3 => format!("{} ms", plain_to_three(us / 1e3)),
-        us => format!("{} us", plain_to_three(us)),
-    }
-}
-
-fn plain_to_three(value: f64) -> String {
-    let decimals = if value >= 100.0 {
-        0
-    } else if value >= 10.0 {
-        1
-    } else {
-        2
-    };
-    let text = format!("{value:.decimals$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
-}
-
 fn nines(value: f64) -> String {
     match value.round() as i32 {
         0 => "0".into(),
@@ -299,17 +290,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_printed_in_the_unit_that_reads_best() {
-        for (us, text) in [
-            (0.5, "0.5 us"),
-            (12.34, "12.3 us"),
-            (100.0, "100 us"),
-            (1500.0, "1.5 ms"),
-            (1e6, "1 s"),
-            (20_000.0, "20 ms"),
+    fn every_figure_fits_its_tile_and_a_short_one_is_exact() {
+        for (figure, text) in [
+            ("9,999,999", None),
+            ("-", None),
+            ("196 ms", None),
+            ("10,000,000", Some("10M")),
+            ("15,244,530", Some("15.2M")),
+            ("1,234,567,890", Some("1.23G")),
         ] {
-            assert_eq!(time(us), text);
+            assert_eq!(abbreviated(figure).as_deref(), text, "{figure}");
         }
+        let longest = abbreviated(&format_count(u64::MAX)).expect("it is long");
+        assert!(longest.len() <= TILE_CHARS, "{longest}");
     }
 
     #[test]

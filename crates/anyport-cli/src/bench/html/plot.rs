@@ -13,8 +13,12 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 42.0;
 
-/// About half of a character of a label.
-const CHAR_HALF: f64 = 4.2;
+/// Font size of labels in the style sheet on a narrow screen, the larger one: labels that are apart
+/// at it are apart at the other.
+const FONT: f64 = 14.0;
+
+/// Least distance between two labels.
+const GAP: f64 = 4.0;
 
 /// Above this many points of a line, single ones are not marked.
 const MARKS_MAX: usize = 90;
@@ -168,11 +172,12 @@ fn frame(x: &Axis, across: Range, y: &Axis, up: Range) -> String {
         svg += &format!(
             "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\"/>\n"
         );
+    }
+    for Label { at, text, .. } in labels_up(y, up) {
         svg += &format!(
-            "<text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+            "<text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>\n",
             LEFT - 6.0,
             at + 4.0,
-            (y.format)(tick)
         );
     }
     for tick in across.ticks() {
@@ -180,13 +185,11 @@ fn frame(x: &Axis, across: Range, y: &Axis, up: Range) -> String {
         svg += &format!(
             "<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{ground}\"/>\n"
         );
-        let label = (x.format)(tick);
-        // A label at the right end would be cut off if it stood in the middle of its line.
-        let place = at.min(WIDTH - 1.0 - label.chars().count() as f64 * CHAR_HALF);
+    }
+    for Label { at, text, .. } in labels_across(x, across) {
         svg += &format!(
-            "<text class=\"tick\" x=\"{place:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+            "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text}</text>\n",
             ground + 16.0,
-            label
         );
     }
     svg += &format!(
@@ -201,6 +204,54 @@ fn frame(x: &Axis, across: Range, y: &Axis, up: Range) -> String {
     svg
 }
 
+/// What stands at a tick.
+struct Label {
+    /// Its middle, along the axis.
+    at: f64,
+    /// Half of its extent along the axis.
+    half: f64,
+    text: String,
+}
+
+fn labels_across(axis: &Axis, range: Range) -> Vec<Label> {
+    let label = |tick: f64| {
+        let text = (axis.format)(tick);
+        let half = text_width(&text, FONT) / 2.0;
+        // A label at the right end would be cut off if it stood in the middle of its line.
+        Label { at: place_x(range, tick).min(WIDTH - 1.0 - half), half, text }
+    };
+    apart(range.ticks().into_iter().map(label).collect())
+}
+
+fn labels_up(axis: &Axis, range: Range) -> Vec<Label> {
+    let label =
+        |tick| Label { at: place_y(range, tick), half: FONT / 2.0, text: (axis.format)(tick) };
+    apart(range.ticks().into_iter().map(label).collect())
+}
+
+/// The labels without those that would touch the next one; the last says how far the axis goes.
+fn apart(labels: Vec<Label>) -> Vec<Label> {
+    let mut kept: Vec<Label> = Vec::new();
+    for label in labels.into_iter().rev() {
+        let is_free = |next: &Label| (next.at - label.at).abs() >= next.half + label.half + GAP;
+        if kept.last().is_none_or(is_free) {
+            kept.push(label);
+        }
+    }
+    kept.reverse();
+    kept
+}
+
+/// An upper estimate, in wide fonts such as DejaVu Sans.
+fn text_width(text: &str, font: f64) -> f64 {
+    let of_font = |c: char| match c {
+        '.' | ',' | ' ' => 0.32,
+        '%' | 'm' | 'M' => 0.98,
+        _ => 0.64,
+    };
+    text.chars().map(of_font).sum::<f64>() * font
+}
+
 fn legend(names: &[&str]) -> String {
     let entry = |(number, name): (usize, &&str)| {
         format!("<span><i class=\"key s{number}\"></i>{}</span>", escaped(name))
@@ -212,6 +263,9 @@ fn legend(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Font size of labels on a wide screen.
+    const FONT_WIDE: f64 = 12.5;
 
     fn axis(scale: Scale) -> Axis {
         Axis { title: "t", scale, format: |value| value.to_string() }
@@ -232,6 +286,51 @@ mod tests {
             for value in [0.0, 5.0, 1e6] {
                 assert!((0.0..=1.0).contains(&range.part(value)), "{value}");
             }
+        }
+    }
+
+    #[test]
+    fn no_two_labels_of_an_axis_overlap() {
+        use super::super::{LATENCY, NINES, RATE, SECONDS, SHARE};
+
+        let highest = [0.5, 1.0, 2.5, 4.4, 5.76, 7.0, 8.3, 12.0, 99.0, 1234.0, 98_765.0, 3.3e7];
+        for axis in [SECONDS, LATENCY, RATE, SHARE, NINES] {
+            // A trillion messages have twelve nines.
+            for to in highest.into_iter().filter(|to| axis.title != NINES.title || *to <= 12.0) {
+                let range = Range::of([to / 1e6, to].into_iter(), axis.scale);
+                let across = labels_across(&axis, range);
+                for font in [FONT_WIDE, FONT] {
+                    let edges =
+                        |l: &Label| [-0.5, 0.5].map(|p| l.at + p * text_width(&l.text, font));
+                    for pair in across.windows(2) {
+                        let (left, right) = (&pair[0], &pair[1]);
+                        let texts = (&left.text, &right.text);
+                        assert!(edges(left)[1] < edges(right)[0], "{}: {texts:?}", axis.title);
+                    }
+                    let is_inside = |l: &Label| edges(l)[0] >= 0.0 && edges(l)[1] <= WIDTH;
+                    assert!(across.iter().all(is_inside), "{} to {to}", axis.title);
+                }
+                let up = labels_up(&axis, range);
+                assert!(up.windows(2).all(|pair| pair[0].at - pair[1].at > FONT), "{}", axis.title);
+                assert!(across.len() > 1 && up.len() > 1, "{} to {to}", axis.title);
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_nines_are_labelled_and_those_in_their_way_are_not() {
+        let range = Range::of([5.76].into_iter(), Scale::Linear);
+        let texts: Vec<String> =
+            labels_across(&super::super::NINES, range).into_iter().map(|l| l.text).collect();
+        assert_eq!(texts, ["0", "90", "99", "99.9", "99.99", "99.9999"]);
+    }
+
+    #[test]
+    fn labels_have_the_font_sizes_of_the_style_sheet() {
+        for font in [FONT_WIDE, FONT] {
+            let style = super::super::STYLE;
+            let mut ticks = style.lines().filter(|line| line.contains(".tick {"));
+            assert!(ticks.any(|line| line.contains(&format!("font-size: {font}px"))), "{font}");
         }
     }
 
