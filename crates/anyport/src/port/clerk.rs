@@ -204,6 +204,10 @@ impl Clerk {
         let was_unattended = std::mem::take(&mut self.unattended);
         for (_, lane) in unattended {
             wants_help |= backend.has_events(lane);
+            if backend.has_unsubmitted(lane) {
+                // Prepared by a thread that has left, on a lane that any thread submits to.
+                backend.flush(lane);
+            }
             if !is_anybody_else || !backend.has_requests(lane) {
                 continue;
             }
