@@ -20,8 +20,6 @@ pub(crate) struct Crew {
     pub(super) idle: IdleStack,
     /// The clerk sleeps, or ticks slowly: whoever begins to run must wake it.
     pub(super) is_clerk_asleep: AtomicBool,
-    /// An idle thread looks after its neighbours, and comes back soon: see `lookout`.
-    pub(super) is_looked_after: AtomicBool,
     /// The port is gone: the clerk drains what is under way, and ends.
     pub(super) is_abandoned: AtomicBool,
     pub(super) blocked: AtomicU64,
@@ -50,7 +48,6 @@ impl Crew {
             seats: Mutex::new(Seats::new(stand_in_lanes)),
             idle: IdleStack::new(),
             is_clerk_asleep: AtomicBool::new(false),
-            is_looked_after: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
             retired_packets: AtomicU64::new(0),

@@ -89,11 +89,6 @@ impl IdleStack {
         self.remove(id)
     }
 
-    /// True while nobody has claimed `id`, which its own thread has announced.
-    pub(crate) fn is_listed(&self, id: u32) -> bool {
-        self.lock().list.iter().any(|&(_, listed)| listed == id)
-    }
-
     /// For a thread that has published work: takes out the newest id, which the caller must now
     /// wake. `None` when nobody is listed; whoever announces itself after that sees the work.
     pub(crate) fn claim(&self) -> Option<u32> {

@@ -8,7 +8,6 @@
 use super::crew::Crew;
 use super::member::Activity;
 use crate::op::Extent;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a neighbour may be in one handler before what it has prepared is handed over. Shorter
@@ -25,9 +24,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(64);
 pub(super) struct Lookout {
     seen: Vec<Seen>,
     pause: Duration,
-    /// It is the one idle thread that looks again soon while its neighbours go from packet to
-    /// packet.
-    is_on_duty: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -51,7 +47,6 @@ impl Lookout {
         let core = crew.core();
         let backend = core.backend();
         let mut is_anybody_running = false;
-        let mut has_moved = false;
         let mut now = None;
         let mut late = Vec::new();
         {
@@ -60,11 +55,10 @@ impl Lookout {
                 let Some((actor, lane)) = actor.and_then(|a| Some((a, a.lane()?))) else {
                     continue;
                 };
-                if lane == own {
+                if lane == own || actor.activity() != Activity::Running {
                     continue;
                 }
-                let is_running = actor.activity() == Activity::Running;
-                is_anybody_running |= is_running;
+                is_anybody_running = true;
                 let now = *now.get_or_insert_with(Instant::now);
                 let beat = actor.beat();
                 if self.seen.len() <= seat {
@@ -73,8 +67,7 @@ impl Lookout {
                 let seen = &mut self.seen[seat];
                 if (seen.member, seen.beat) != (actor.id, beat) {
                     *seen = Seen { member: actor.id, beat, since: now };
-                    has_moved = true;
-                } else if is_running && now - seen.since >= PATIENCE {
+                } else if now - seen.since >= PATIENCE {
                     late.push(lane);
                 }
             }
@@ -95,26 +88,10 @@ impl Lookout {
                 core.rescue(lane, own, Extent::Urgent);
             }
         }
-        if !is_anybody_running && !has_moved {
+        if !is_anybody_running {
             return None;
         }
-        // Whoever goes from packet to packet may get stuck in the next one: somebody looks again
-        // soon. A neighbour that stays in one handler is looked at less and less.
-        let was_idle = !self.pause.is_zero();
-        if has_moved && was_idle && !self.is_on_duty {
-            self.is_on_duty = !crew.is_looked_after.swap(true, Ordering::AcqRel);
-        }
-        self.pause = match has_moved && self.is_on_duty {
-            true => PATIENCE,
-            false => (self.pause * 2).clamp(PATIENCE, PAUSE_MAX),
-        };
+        self.pause = (self.pause * 2).clamp(PATIENCE, PAUSE_MAX);
         Some(self.pause)
-    }
-
-    /// The thread is awake: another idle one may be the one that looks again soon.
-    pub(super) fn go_off_duty(&mut self, crew: &Crew) {
-        if std::mem::take(&mut self.is_on_duty) {
-            crew.is_looked_after.store(false, Ordering::Release);
-        }
     }
 }

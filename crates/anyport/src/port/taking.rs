@@ -82,7 +82,6 @@ impl<T: Send + 'static> PortInner<T> {
                     membership.unflushed = 0;
                     // First the look: what it takes over is handed to the kernel with the rest.
                     membership.lookout.look(&self.crew, lane);
-                    membership.lookout.go_off_duty(&self.crew);
                     self.core.backend().flush(lane);
                     self.call_for_help(lane);
                 }
@@ -193,43 +192,21 @@ impl<T: Send + 'static> PortInner<T> {
         self.leave_handler(membership);
         let since = self.crew.idle.announce(membership.member.id, membership.asleep_since);
         membership.asleep_since = Some(since);
-        let deadline = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
-        loop {
-            // Only a look: what is there is taken after the name is off the list again, or a waker
-            // might spend its one wake-up on this thread.
-            let has_work = self.has_work()
-                || backend.has_events(lane)
-                || self.core.is_closed()
-                || is_stopped()
-                || membership.member.is_wanted_back.load(Ordering::SeqCst)
-                || membership.member.lane() != Some(lane);
-            if has_work {
-                break;
-            }
+        // Only a look: what is there is taken after the name is off the list again, or a waker
+        // might spend its one wake-up on this thread.
+        let has_work = self.has_work()
+            || backend.has_events(lane)
+            || self.core.is_closed()
+            || is_stopped()
+            || membership.member.is_wanted_back.load(Ordering::SeqCst)
+            || membership.member.lane() != Some(lane);
+        if !has_work {
             let pause = membership.lookout.look(&self.crew, lane);
-            let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-            let time = pause.map_or(left, |p| Some(left.map_or(p, |left| left.min(p))));
-            backend.wait(lane, time);
-            membership.lookout.go_off_duty(&self.crew);
-            // It keeps its place in the list while it only looks after others now and then.
-            let is_over = pause.is_none() || left.is_some_and(|left| time == Some(left));
-            if is_over
-                || self.has_work_elsewhere(lane)
-                || !self.crew.idle.is_listed(membership.member.id)
-            {
-                break;
-            }
+            backend
+                .wait(lane, pause.map_or(remaining, |p| Some(remaining.map_or(p, |r| r.min(p)))));
         }
         // A waker that had claimed it meant it for other work than it may find first.
         membership.is_claimed = !self.crew.idle.withdraw(membership.member.id);
-    }
-
-    /// True when another thread's lane has something to take.
-    fn has_work_elsewhere(&self, lane: usize) -> bool {
-        let backend = self.core.backend();
-        let clerk = backend.clerk_lane();
-        (0..backend.lanes())
-            .any(|other| other != lane && other != clerk && backend.has_events(other))
     }
 
     /// The time is over: one look more, for what the wait brought at its very end.
