@@ -416,11 +416,10 @@ impl Core {
         let serving = self.backend.lane_for(&request, serving);
         body.request = request.kind();
         body.lane = serving as u16;
+        // What is taken over before its last event names no memory: see `rescue`.
         // SAFETY: the regions belong to the operation's buffers or message, which stay in its slot
-        // (nothing takes them out before `finish`, which follows the last event of the request, or
-        // its being taken over, which happens only to requests that name no memory), the operation
-        // holds `handle` and with it the descriptor, and the generation in the token makes it
-        // unique.
+        // until `finish`, after the request's last event; the operation holds `handle` and with it
+        // the descriptor, and the generation in the token makes it unique.
         unsafe { self.backend.issue(serving, handle.descriptor(), request, body.token()) };
     }
 
