@@ -14,12 +14,15 @@ const STALL: Duration = Duration::from_millis(5);
 
 const MIXED: [usize; 9] = [1, 8, 64, 900, 4_096, 4_097, 16_384, 20_000, 70_001];
 
+/// Stalls one answer in so many, without telling the port.
+fn sleep_now_and_then(answer: usize) {
+    if answer.is_multiple_of(STALL_EVERY) {
+        thread::sleep(STALL);
+    }
+}
+
 pub(crate) fn streams_stay_in_order_while_handlers_sleep(kind: BackendKind) {
-    let server = EchoServer::start(kind, Receiving::Stream, |answer, _| {
-        if answer.is_multiple_of(STALL_EVERY) {
-            thread::sleep(STALL);
-        }
-    });
+    let server = EchoServer::start(kind, Receiving::Stream, |answer, _| sleep_now_and_then(answer));
     run_clients(server.address, 16, 300, &MIXED);
     server.end();
 }
@@ -48,32 +51,20 @@ pub(crate) fn streams_stay_in_order_while_handlers_spin(kind: BackendKind) {
 }
 
 pub(crate) fn single_receives_stay_in_order_while_handlers_sleep(kind: BackendKind) {
-    let server = EchoServer::start(kind, Receiving::Single, |answer, _| {
-        if answer.is_multiple_of(STALL_EVERY) {
-            thread::sleep(STALL);
-        }
-    });
+    let server = EchoServer::start(kind, Receiving::Single, |answer, _| sleep_now_and_then(answer));
     run_clients(server.address, 16, 300, &MIXED);
     server.end();
 }
 
 pub(crate) fn large_answers_leave_whole_while_handlers_sleep(kind: BackendKind) {
-    let server = EchoServer::start(kind, Receiving::Stream, |answer, _| {
-        if answer.is_multiple_of(STALL_EVERY) {
-            thread::sleep(STALL);
-        }
-    });
+    let server = EchoServer::start(kind, Receiving::Stream, |answer, _| sleep_now_and_then(answer));
     run_clients(server.address, 4, 6, &[1, 8 << 20, 300_000, 2 << 20]);
     server.end();
 }
 
 pub(crate) fn many_connections_are_served_beside_a_stuck_thread(kind: BackendKind) {
     // More than are taken over together: only those with something to receive are.
-    let server = EchoServer::start(kind, Receiving::Stream, |answer, _| {
-        if answer.is_multiple_of(STALL_EVERY) {
-            thread::sleep(STALL);
-        }
-    });
+    let server = EchoServer::start(kind, Receiving::Stream, |answer, _| sleep_now_and_then(answer));
     run_clients(server.address, 200, 20, &[1, 64, 900]);
     server.end();
 }
