@@ -45,12 +45,20 @@ pub(super) fn fill(block: &Block, class: SizeClass) {
 
 /// The first byte of the block that is not the pattern, with its offset.
 pub(super) fn first_change(block: &Block, class: SizeClass) -> Option<(usize, u8)> {
-    (0..class.bytes()).find_map(|offset| {
-        // SAFETY: `fill` initialised every one of the block's `class.bytes()` bytes. Volatile:
-        // the writer looked for here is the kernel, of which the compiler knows nothing.
-        let found = unsafe { block.0.as_ptr().add(offset).read_volatile() };
-        (found != PATTERN).then_some((offset, found))
-    })
+    const WORD: usize = size_of::<u64>();
+    let words = block.0.as_ptr().cast::<u64>();
+    for i in 0..class.bytes() / WORD {
+        // SAFETY: `fill` initialised every one of the block's `class.bytes()` bytes, and a block is
+        // aligned to more than a word. Volatile: the writer looked for here is the kernel, of
+        // which the compiler knows nothing.
+        let word = unsafe { words.add(i).read_volatile() };
+        if word != u64::from_ne_bytes([PATTERN; WORD]) {
+            let bytes = word.to_ne_bytes();
+            let place = bytes.iter().position(|&byte| byte != PATTERN)?;
+            return Some((i * WORD + place, bytes[place]));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
