@@ -6,11 +6,10 @@
 
 use super::body::{Body, Phase};
 use super::core::Core;
-use super::handle::{HandleCore, HandleState};
+use super::handle::{HandleCore, HandleState, end_connection};
 use super::name::{Operation, OperationKind};
 use crate::error::{Error, ErrorKind};
 use crate::sys::{Outcome, Token};
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -61,11 +60,9 @@ impl Core {
         }
         let count = self.end_all(handle, &mut state, ErrorKind::Aborted);
         drop(state);
-        // The kernel keeps the socket for as long as a request is under way; the peer shall learn
-        // of the close now.
-        let is_held = count > 0 || handle.is_held_elsewhere();
-        if is_held && handle.descriptor().is_socket() && !handle.descriptor().is_datagram() {
-            let _ = handle.descriptor().shutdown(Shutdown::Both);
+        // The kernel keeps the socket for as long as a request is under way.
+        if count > 0 || handle.is_held_elsewhere() {
+            end_connection(handle.descriptor());
         }
     }
 

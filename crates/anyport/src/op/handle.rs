@@ -5,6 +5,7 @@ use super::core::Core;
 use super::table::OpTable;
 use crate::buf::SizeClass;
 use crate::sys::{Association, Descriptor};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -150,8 +151,19 @@ impl Drop for HandleCore {
         // Before the descriptor closes: its number may then be another's at once.
         self.association = None;
         if let Some(descriptor) = self.descriptor.take() {
+            if self.is_held_elsewhere() {
+                // Taken over since the last duplicate was closed.
+                end_connection(&descriptor);
+            }
             self.core.backend().detach(&descriptor);
         }
+    }
+}
+
+/// Tells the peer of a close while the kernel keeps the socket, for a request that it has.
+pub(super) fn end_connection(descriptor: &Descriptor) {
+    if descriptor.is_socket() && !descriptor.is_datagram() {
+        let _ = descriptor.shutdown(Shutdown::Both);
     }
 }
 
