@@ -18,6 +18,13 @@ use std::time::{Duration, Instant};
 /// costs as much as a packet or two.
 const TICK: Duration = Duration::from_millis(1);
 
+/// How often on a busy port of which a thread sleeps: it is what could take over from one that
+/// blocks, and there is time to look. The sleeper cannot look itself while all others wait, too.
+const TICK_BUSY: Duration = Duration::from_micros(250);
+
+/// Calls of `get` in a look's time that make a port busy.
+const BUSY_BEATS: u64 = 8;
+
 /// How often when no other thread could.
 const TICK_ALONE: Duration = Duration::from_millis(8);
 
@@ -28,15 +35,16 @@ const TICK_SLOW: Duration = Duration::from_millis(16);
 /// Looks without a change before the clerk slows down.
 const STEADY_LOOKS: u32 = 8;
 
-/// Looks at the same handler after which its thread is taken for busy for long.
-const STUCK_LOOKS: u32 = 1;
+/// How long in the same handler before all that its thread has under way is taken over, so that it
+/// need not be searched again and again.
+const LONG_MIN: Duration = Duration::from_millis(32);
 
-/// Looks at the same handler after which all that its thread has under way is taken over, so that
-/// it need not be searched again and again.
-const LONG_LOOKS: u32 = 32;
+/// How long packets wait before they are worth one wake-up more.
+const OVERDUE_MIN: Duration = Duration::from_millis(16);
 
-/// Looks after which packets that wait are worth one wake-up more.
-const OVERDUE_LOOKS: u32 = 16;
+/// How long a thread is watched before it may be found blocked: to give its place away costs more
+/// than a short wait.
+const BLOCKED_MIN: Duration = Duration::from_micros(900);
 
 /// A thread is blocked when it used less than this part of the time it was watched.
 const BLOCKED_CPU_SHARE: u32 = 8;
@@ -53,8 +61,9 @@ pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
     let clerk = Clerk {
         watched: Vec::new(),
         unattended: Vec::new(),
+        beats: 0,
         steady_looks: 0,
-        looks_at_work: 0,
+        work_since: None,
         crew,
     };
     let spawned = thread::Builder::new().name("anyport-clerk".to_owned()).spawn(|| clerk.run());
@@ -67,9 +76,11 @@ struct Clerk {
     watched: Vec<Option<Watched>>,
     /// Lanes that have requests and no thread, and since when.
     unattended: Vec<(usize, Instant)>,
+    /// Calls of `get` up to the last look.
+    beats: u64,
     steady_looks: u32,
-    /// Looks in a row at which packets waited that no lane brings.
-    looks_at_work: u32,
+    /// Since when packets wait that no lane brings.
+    work_since: Option<Instant>,
 }
 
 /// A running thread as it was at a look.
@@ -77,11 +88,12 @@ struct Clerk {
 struct Watched {
     member: u32,
     beat: u64,
+    /// When it was first seen in this handler.
+    began: Instant,
+    /// When its CPU time was taken.
     since: Instant,
     /// Its CPU time then, where the system tells.
     cpu: Option<Duration>,
-    /// Looks at which it was in the same handler.
-    looks: u32,
 }
 
 impl Clerk {
@@ -182,12 +194,9 @@ impl Clerk {
             // Answers that it has prepared must not wait until its handler returns. Not at the
             // first look, and not for a thread that would run if it were let, unless another is
             // idle: what nobody else can handle is best left where it is.
-            let is_stuck = match look {
-                Look::Still { looks } => looks >= STUCK_LOOKS && self.crew.idle.len_hint() > 0,
-                _ => true,
-            };
+            let is_stuck = look == Look::Blocked || self.crew.idle.len_hint() > 0;
             if is_stuck && backend.has_unattended_work(lane) {
-                let is_long = matches!(look, Look::Still { looks } if looks >= LONG_LOOKS);
+                let is_long = matches!(look, Look::Still { time } if time >= LONG_MIN);
                 self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
             }
             if look == Look::Blocked && self.crew.give_place_away(member) {
@@ -222,16 +231,19 @@ impl Clerk {
         wants_help |= self.crew.core().backend().lacks_poller();
         // Whoever made the work has woken a thread for it. That thread is given time to come, so
         // that not another takes its place.
-        self.looks_at_work = if self.crew.has_work() { self.looks_at_work + 1 } else { 0 };
-        wants_help |= self.looks_at_work >= OVERDUE_LOOKS;
+        self.work_since = self.crew.has_work().then(|| self.work_since.unwrap_or(now));
+        wants_help |= self.work_since.is_some_and(|since| now - since >= OVERDUE_MIN);
         if wants_help && self.crew.wake_one() {
             has_changed = true;
         }
         self.steady_looks = if has_changed { 0 } else { self.steady_looks.saturating_add(1) };
-        if self.looks_at_work > 0 && self.crew.idle.len_hint() > 0 {
+        let is_busy = self.count_beats() >= BUSY_BEATS;
+        let does_anybody_sleep = self.crew.idle.len_hint() > 0;
+        if self.work_since.is_some() && does_anybody_sleep {
             return Some(TICK);
         }
         match (is_anybody_running, self.steady_looks < STEADY_LOOKS) {
+            (_, true) if is_busy && does_anybody_sleep => Some(TICK_BUSY),
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.
             (_, true) if can_others_help => Some(TICK),
@@ -250,27 +262,37 @@ impl Clerk {
         }
     }
 
+    /// Calls of `get` since the last look.
+    fn count_beats(&mut self) -> u64 {
+        let beats = self.crew.seats().members().map(|m| m.beat()).fold(0, u64::wrapping_add);
+        // Members that have left took theirs along.
+        beats.saturating_sub(std::mem::replace(&mut self.beats, beats))
+    }
+
     fn look(&mut self, seat: usize, member: &Member) -> Look {
         let beat = member.beat();
         let now = Instant::now();
         match self.watched[seat] {
             Some(seen) if seen.member == member.id && seen.beat == beat => {
-                let looks = seen.looks.saturating_add(1);
+                let time = now - seen.began;
+                if now - seen.since < BLOCKED_MIN {
+                    return Look::Still { time };
+                }
                 let cpu = ThreadWatch::cpu_time(member.clock);
-                self.watched[seat] = Some(Watched { since: now, cpu, looks, ..seen });
+                self.watched[seat] = Some(Watched { since: now, cpu, ..seen });
                 let (Some(before), Some(cpu)) = (seen.cpu, cpu) else {
-                    return Look::Still { looks };
+                    return Look::Still { time };
                 };
                 let share = (now - seen.since) / BLOCKED_CPU_SHARE;
                 if cpu.saturating_sub(before) < share && ThreadWatch::is_asleep(member.clock) {
                     return Look::Blocked;
                 }
-                Look::Still { looks }
+                Look::Still { time }
             }
             _ => {
                 let cpu = ThreadWatch::cpu_time(member.clock);
                 self.watched[seat] =
-                    Some(Watched { member: member.id, beat, since: now, cpu, looks: 0 });
+                    Some(Watched { member: member.id, beat, began: now, since: now, cpu });
                 Look::Moves
             }
         }
@@ -321,7 +343,7 @@ enum Look {
     /// It has come back, or is somebody else, since the last look.
     Moves,
     /// It is in the same handler, and runs or could run.
-    Still { looks: u32 },
+    Still { time: Duration },
     /// It is in the same handler and asleep.
     Blocked,
 }
