@@ -2,7 +2,7 @@
 //!
 //! Two ways to share them, by [`Sharing`]; only this folder knows rings.
 //!
-//! *Owned*, on request (`ANYPORT_RINGS=owned`): each seat has a ring that only the thread which owns the seat submits
+//! *Owned*, the usual one: each seat has a ring that only the thread which owns the seat submits
 //! to (see `owned`), and a plain one for who stands in for that thread. What the owner has staged
 //! and under way can be taken over while it is stuck in a handler.
 //!
@@ -50,11 +50,11 @@ enum Sharing {
 }
 
 impl Sharing {
-    /// `ANYPORT_RINGS=owned` asks for rings of one thread.
+    /// `ANYPORT_RINGS=shared` asks for the reference.
     fn choose() -> Self {
         match std::env::var("ANYPORT_RINGS") {
-            Ok(name) if name == "owned" => Sharing::Owned,
-            _ => Sharing::Shared,
+            Ok(name) if name == "shared" => Sharing::Shared,
+            _ => Sharing::Owned,
         }
     }
 }
