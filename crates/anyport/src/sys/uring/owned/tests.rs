@@ -1,7 +1,10 @@
 //! What an owned lane promises, each thread of it in the hands of the test.
 
+use super::translate::word_of;
 use super::*;
+
 use crate::buf::PoolOptions;
+use crate::sys::{Outcome, RequestKind};
 use io_uring::opcode;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;

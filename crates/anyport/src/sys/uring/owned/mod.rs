@@ -15,20 +15,26 @@
 //! system call, and only it comes before the locks of the layer above: who holds one of those may
 //! stage, reap and wake, and not flush.
 
+mod completions;
+mod take_over;
+
 use super::bell::Bell;
 use super::left::{self, Left, OwnerToken};
 use super::provided::Groups;
 use super::ring::{Issuers, Ring};
-use super::sorting::{Found, sort};
-use super::translate::{self, word_of};
+use super::sorting::Found;
+use super::translate;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
-use crate::sys::{Descriptor, Event, Outcome, RequestKind, Token};
+use crate::sys::{Event, Token};
+use completions::Completions;
 use io_uring::{squeue, types};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+pub(crate) use take_over::TakeOver;
 
 /// How long the owner waits for the completions of cancelled requests before it gives the wait up
 /// and looks for them later. They come at once; this only bounds what a bug could do.
@@ -82,17 +88,6 @@ struct Leased {
     uncancelled: Vec<u64>,
 }
 
-/// The completion side.
-struct Completions {
-    ring: Option<Arc<Ring>>,
-    groups: Groups,
-    /// Events that were reaped while disowned requests were settled; they come first.
-    stash: VecDeque<Event>,
-    /// Requests that were taken over and whose last completion is to come, each with the count of
-    /// its handle's.
-    disowned: HashMap<u64, Arc<AtomicUsize>>,
-}
-
 impl OwnedLane {
     pub(super) fn new(options: RingOptions) -> Self {
         OwnedLane {
@@ -104,12 +99,7 @@ impl OwnedLane {
             refused_groups: AtomicU8::new(0),
             bell_target: Mutex::default(),
             lease: Mutex::default(),
-            completions: Mutex::new(Completions {
-                ring: None,
-                groups: Groups::new(options.provided_bytes_max),
-                stash: VecDeque::new(),
-                disowned: HashMap::new(),
-            }),
+            completions: Mutex::new(Completions::new(options.provided_bytes_max)),
             reaped_len: AtomicUsize::new(0),
             is_emptied: AtomicBool::new(false),
             is_notified: AtomicBool::new(false),
@@ -465,132 +455,6 @@ impl Drop for OwnedLane {
     }
 }
 
-impl Completions {
-    /// The next of what has completed, without that of disowned requests.
-    fn next(&mut self) -> Option<Found> {
-        if let Some(event) = self.stash.pop_front() {
-            return Some(Found::Event(event));
-        }
-        self.next_of_ring()
-    }
-
-    fn next_of_ring(&mut self) -> Option<Found> {
-        let ring = self.ring.as_ref()?;
-        loop {
-            // SAFETY: the lock around `self` makes this thread the only one that uses the
-            // completion queue.
-            let completion = unsafe { ring.next_completion() }?;
-            let found = sort(&completion, &mut self.groups);
-            let word = completion.user_data();
-            if self.disowned.is_empty() || !self.disowned.contains_key(&word) {
-                return Some(found);
-            }
-            if let Found::Event(event) = found {
-                if !event.more
-                    && let Some(count) = self.disowned.remove(&word)
-                {
-                    count.fetch_sub(1, Ordering::AcqRel);
-                }
-                if has_taken_something(&event.outcome) {
-                    // It was to be cancelled before the kernel ran it.
-                    log::error!("a request that was taken over has received: {event:?}");
-                    debug_assert!(false, "a request that was taken over has received");
-                }
-            }
-        }
-    }
-
-    /// Reaps all of the queue, for `next` to find later.
-    fn reap_all(&mut self, pool: &BufferPool) {
-        while let Some(found) = self.next_of_ring() {
-            if let Found::Event(event) = found {
-                self.stash.push_back(event);
-            }
-        }
-        self.groups.top_up(pool);
-    }
-}
-
-/// True when a completion took something from its socket that nobody else will get.
-fn has_taken_something(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Pooled(buffer) | Outcome::PooledTruncated(buffer) => !buffer.is_empty(),
-        Outcome::Accepted(_) => true,
-        _ => false,
-    }
-}
-
-/// The right to take over what a lane's owner has staged and under way: while it lasts the owner
-/// does not enter the kernel.
-pub(crate) struct TakeOver<'a> {
-    lane: &'a OwnedLane,
-    leased: MutexGuard<'a, Leased>,
-}
-
-impl TakeOver<'_> {
-    /// Takes out what was staged, and gives the tokens of the requests. Cancels are dropped: what
-    /// they were for is taken over too, and knows that it is to end.
-    pub(crate) fn take_staged(&mut self) -> Vec<Token> {
-        self.lane.has_staged.store(false, Ordering::Release);
-        let staged = std::mem::take(&mut *lock(&self.lane.staged));
-        staged.iter().filter_map(|entry| translate::request_of(entry.get_user_data())).collect()
-    }
-
-    /// The request is no longer this lane's. If the kernel has it, the owner will cancel it, and its
-    /// completion is swallowed; all earlier completions of the lane were taken. The caller holds
-    /// the operation's lock, so that nothing is staged for it meanwhile.
-    ///
-    /// `count` is the number of such requests of its handle: one more from now on, one less when the
-    /// kernel has let go.
-    pub(crate) fn disown(&mut self, request: RequestKind, token: Token, count: &Arc<AtomicUsize>) {
-        let lends = match request {
-            RequestKind::ReceivePooled(class) => self.lane.lends(class),
-            _ => true,
-        };
-        let word = word_of(request, token, lends);
-        // The owner's handler may be running, and may have staged it since `take_staged`. What was
-        // never submitted has no completion to wait for, and must not be submitted any more.
-        let mut staged = lock(&self.lane.staged);
-        if let Some(place) = staged.iter().position(|entry| entry.get_user_data() == word) {
-            staged.remove(place);
-            return;
-        }
-        drop(staged);
-        self.leased.uncancelled.push(word);
-        count.fetch_add(1, Ordering::AcqRel);
-        lock(&self.lane.completions).disowned.insert(word, Arc::clone(count));
-    }
-
-    /// Which of these requests would find something now.
-    pub(crate) fn ready_among<'d>(
-        &self,
-        pending: impl Iterator<Item = (&'d Descriptor, RequestKind)>,
-    ) -> Vec<bool> {
-        let mut entries: Vec<libc::pollfd> = pending
-            .map(|(descriptor, request)| libc::pollfd {
-                fd: descriptor.raw(),
-                events: match request {
-                    RequestKind::Writable => libc::POLLOUT,
-                    _ => libc::POLLIN | libc::POLLRDHUP,
-                },
-                revents: 0,
-            })
-            .collect();
-        // One call takes no more entries than a process may have descriptors.
-        for part in entries.chunks_mut(1024) {
-            // SAFETY: pointer and length are those of the part. A failure leaves it as it is:
-            // nothing is ready, and the next look finds what is.
-            unsafe { libc::poll(part.as_mut_ptr(), part.len() as libc::nfds_t, 0) };
-        }
-        entries.iter().map(|entry| entry.revents != 0).collect()
-    }
-
-    /// Nothing is left under way.
-    pub(crate) fn note_emptied(&self) {
-        self.lane.is_emptied.store(true, Ordering::Release);
-    }
-}
-
 /// A lock whose holder panicked still guards consistent data here: no code between lock and unlock
 /// calls out.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -598,5 +462,4 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "owned_tests.rs"]
 mod tests;
