@@ -4,6 +4,7 @@ use crate::world::{DEADLINE, any_local, builder, pair, wait_until};
 use anyport::fs::OpenOptions;
 use anyport::net::{self, Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, WorkerPool};
+use std::any::Any;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -41,6 +42,9 @@ impl Gate {
 /// The context of a packet that wakes a thread for nothing.
 const NOTHING: usize = usize::MAX;
 
+/// Starts operations, and gives what must stay open until the end.
+type Deed = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
+
 /// What the other threads take while one is stuck.
 type Taken = Receiver<Packet<usize>>;
 
@@ -49,7 +53,7 @@ type Taken = Receiver<Packet<usize>>;
 /// stuck thread's place goes to another.
 fn beside_a_stuck_thread(
     kind: BackendKind,
-    mut start: impl FnMut(&CompletionPort<usize>) -> Vec<Box<dyn FnOnce() + Send>>,
+    mut start: impl FnMut(&CompletionPort<usize>) -> Vec<Deed>,
     check: impl Fn(&CompletionPort<usize>, &Taken),
 ) {
     for (concurrency, is_next_stuck) in [(2, false), (1, false), (2, true), (1, true)] {
@@ -59,8 +63,10 @@ fn beside_a_stuck_thread(
         let (sender, taken): (Sender<Packet<usize>>, Taken) = mpsc::channel();
         let (handled, is_handled) = mpsc::channel();
         let deeds = Mutex::new(start(&port));
+        let kept = Arc::<Mutex<Vec<Box<dyn Any + Send>>>>::default();
         let pool = {
             let gate = Arc::clone(&gate);
+            let kept = Arc::clone(&kept);
             WorkerPool::builder(&port).threads(4).start(move |packet, worker| {
                 if packet.kind != OperationKind::Posted {
                     let _ = sender.send(packet);
@@ -71,7 +77,8 @@ fn beside_a_stuck_thread(
                 }
                 let deeds = std::mem::take(&mut *deeds.lock().expect("nobody panics with it"));
                 if !deeds.is_empty() {
-                    deeds.into_iter().for_each(|deed| deed());
+                    let opened = deeds.into_iter().map(|deed| deed());
+                    kept.lock().expect("nobody panics with it").extend(opened);
                     if is_next_stuck {
                         return handled.send(()).expect("it is awaited");
                     }
@@ -122,7 +129,7 @@ pub(crate) fn receives_of_a_stuck_thread_complete(kind: BackendKind) {
     beside_a_stuck_thread(
         kind,
         |port| {
-            let mut deeds: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+            let mut deeds: Vec<Deed> = Vec::new();
             for key in 0..8 {
                 let (handle, peer) = connection(port, key);
                 peers.lock().expect("nobody panics with it").push(peer);
@@ -134,8 +141,7 @@ pub(crate) fn receives_of_a_stuck_thread_complete(kind: BackendKind) {
                         _ => handle.receive_ready(key),
                     };
                     started.expect("it is connected");
-                    // It stays open.
-                    std::mem::forget(handle);
+                    Box::new(handle)
                 }));
             }
             deeds
@@ -163,7 +169,7 @@ pub(crate) fn datagrams_of_a_stuck_thread_complete(kind: BackendKind) {
             let handle = port.associate(Socket::from(socket), 1).expect("a new socket");
             vec![Box::new(move || {
                 handle.receive_from(vec![0; 100], 1).expect("it is bound");
-                std::mem::forget(handle);
+                Box::new(handle)
             })]
         },
         |_, taken| {
@@ -190,7 +196,7 @@ pub(crate) fn accepts_and_connects_of_a_stuck_thread_complete(kind: BackendKind)
             vec![Box::new(move || {
                 listener.accept(1).expect("it listens");
                 client.connect(address, 2).expect("it is not connected");
-                std::mem::forget((listener, client));
+                Box::new((listener, client))
             })]
         },
         |_, taken| {
@@ -217,7 +223,7 @@ pub(crate) fn files_of_a_stuck_thread_complete(kind: BackendKind) {
                 for piece in 0..10 {
                     handle.read_at(vec![0; 10_000], piece * 10_000, 1).expect("it is open");
                 }
-                std::mem::forget(handle);
+                Box::new(handle)
             })]
         },
         |_, taken| {
@@ -236,7 +242,7 @@ pub(crate) fn cancels_of_operations_of_a_stuck_thread_take_effect(kind: BackendK
     beside_a_stuck_thread(
         kind,
         |port| {
-            let mut deeds: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+            let mut deeds: Vec<Deed> = Vec::new();
             for key in 0..4 {
                 let (handle, peer) = connection(port, key);
                 let again = handle.clone();
@@ -249,6 +255,7 @@ pub(crate) fn cancels_of_operations_of_a_stuck_thread_take_effect(kind: BackendK
                         _ => again.receive_ready(key),
                     };
                     started.expect("it is connected");
+                    Box::new(())
                 }));
             }
             deeds
@@ -276,6 +283,7 @@ pub(crate) fn a_connection_of_a_stuck_thread_that_is_closed_ends_for_its_peer(ki
             handles.lock().expect("nobody panics with it").push((handle, peer));
             vec![Box::new(move || {
                 again.receive_pooled(5).expect("it is connected");
+                Box::new(())
             })]
         },
         |_, taken| {
@@ -304,7 +312,7 @@ pub(crate) fn sends_that_wait_for_room_go_on_beside_a_stuck_thread(kind: Backend
                 let bytes: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
                 handle.send(bytes, 3).expect("it is connected");
                 handle.send(vec![255; 10], 4).expect("it is connected");
-                std::mem::forget(handle);
+                Box::new(handle)
             })]
         },
         |_, taken| {
