@@ -5,8 +5,9 @@
 //! are. What waits to be sent on a connection is bounded: above a mark its receiving pauses. This
 //! is the one file of the program that knows the engine.
 
+use std::collections::VecDeque;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const SENDING_MAX: usize = 256 * 1024;
 
 /// At this many again, it receives again.
 const SENDING_RESUME: usize = SENDING_MAX / 2;
+
+/// So many bytes are sent before a packet is asked for that says that they went.
+const ASK_AFTER: usize = 32 * 1024;
 
 /// Rest after a failed accept: what was missing (descriptors, memory) needs time to come back.
 const ACCEPT_REST: Duration = Duration::from_millis(10);
@@ -94,14 +98,18 @@ struct Connection {
     is_framed: bool,
     /// A stream of receives is to be cancelled by whoever holds its packet.
     must_pause: AtomicBool,
+    /// Bytes sent since the last send that is asked about.
+    unasked: AtomicUsize,
     state: Mutex<State>,
 }
 
 /// What the handlers of one connection share: a receive and the end of a send may be handled at
 /// the same time.
 struct State {
-    /// Bytes of sends under way.
+    /// Bytes that the packets of sends under way will speak for, each with those before it.
     sending: usize,
+    /// The same for each such packet, the next one first.
+    asked: VecDeque<usize>,
     /// Whether a receive is under way.
     is_receiving: bool,
     /// Whether that receive was cancelled because too much waits to be sent.
@@ -175,13 +183,19 @@ impl Server {
         let is_framed = frames.is_some();
         let state = Mutex::new(State {
             sending: 0,
+            asked: VecDeque::new(),
             is_receiving: false,
             is_pausing: false,
             has_ended: false,
             frames,
         });
-        let must_pause = AtomicBool::new(false);
-        let connection = Arc::new(Connection { socket, is_framed, must_pause, state });
+        let connection = Arc::new(Connection {
+            socket,
+            is_framed,
+            must_pause: AtomicBool::new(false),
+            unasked: AtomicUsize::new(0),
+            state,
+        });
         let mut state = connection.state();
         self.start_receive(&connection, &mut state);
     }
@@ -279,14 +293,25 @@ impl Server {
     }
 
     fn send(&self, connection: &Arc<Connection>, buffers: Buffers, len: usize) {
-        {
+        // One send in a while says how far sending has come; the others need no packet. Only the
+        // thread that has the connection's packet sends.
+        let unasked = connection.unasked.load(Ordering::Relaxed) + len;
+        let context = Some(Arc::clone(connection));
+        let started = if unasked < ASK_AFTER {
+            connection.unasked.store(unasked, Ordering::Relaxed);
+            connection.socket.send_quiet(buffers, context)
+        } else {
+            connection.unasked.store(0, Ordering::Relaxed);
             let mut state = connection.state();
-            state.sending += len;
+            state.asked.push_back(unasked);
+            state.sending += unasked;
             if state.sending > SENDING_MAX {
                 connection.pause(&mut state);
             }
-        }
-        if let Err(rejected) = connection.socket.send(buffers, Some(Arc::clone(connection))) {
+            drop(state);
+            connection.socket.send(buffers, context)
+        };
+        if let Err(rejected) = started {
             self.on_failed_send(connection, &rejected.error);
         }
     }
@@ -298,7 +323,8 @@ impl Server {
         match packet.result {
             Ok(len) => {
                 let mut state = connection.state();
-                state.sending = state.sending.saturating_sub(len);
+                let gone = state.asked.pop_front().unwrap_or(len);
+                state.sending = state.sending.saturating_sub(gone);
                 self.start_receive(&connection, &mut state);
             }
             Err(error) => self.on_failed_send(&connection, &error),

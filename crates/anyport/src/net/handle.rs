@@ -143,6 +143,46 @@ impl<T: Send + 'static> SocketHandle<T> {
         self.0.start(Spec::with_buffers(OperationKind::Send, buffers.into()), context)
     }
 
+    /// As [`send`](Self::send), and its packet comes only if it fails: on success the buffers and
+    /// the context are dropped when the system has taken every byte. For answers of which nobody
+    /// wants to know that they went; a packet more or less is a fifth of the port's own work for a
+    /// small message.
+    ///
+    /// Sends of both sorts leave in the order in which they were started, so the packet of a later
+    /// `send` says that all before it have gone: one now and then bounds what waits to be sent.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// ```
+    /// use anyport::{CompletionPort, OperationKind};
+    /// use anyport::net::Socket;
+    /// use std::io::Read;
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut peer = TcpStream::connect(listener.local_addr()?)?;
+    /// let port: CompletionPort<&str> = CompletionPort::new(1)?;
+    /// let socket = port.associate(Socket::from(listener.accept()?.0), 1)?;
+    ///
+    /// socket.send_quiet(b"no packet".to_vec(), "first")?;
+    /// socket.send(b", one".to_vec(), "second")?;
+    /// let packet = port.get(None)?;
+    /// assert_eq!((packet.kind, packet.context), (OperationKind::Send, "second"));
+    /// let mut received = [0; 14];
+    /// peer.read_exact(&mut received)?;
+    /// assert_eq!(&received, b"no packet, one");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_quiet(
+        &self,
+        buffers: impl Into<Buffers>,
+        context: T,
+    ) -> Result<Operation, Rejected<T>> {
+        let spec = Spec::with_buffers(OperationKind::Send, buffers.into());
+        self.0.start(Spec { is_quiet: true, ..spec }, context)
+    }
+
     /// Sends one datagram to `peer`.
     ///
     /// # Errors

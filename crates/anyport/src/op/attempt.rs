@@ -316,6 +316,7 @@ impl Core {
             operation: Operation(body.token()),
             key: body.handle.as_ref().map_or(0, |h| h.key()),
             kind: body.kind,
+            is_quiet: false,
             result: Ok(0),
             buffers: Buffers::None,
             more: true,

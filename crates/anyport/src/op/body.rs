@@ -36,6 +36,8 @@ pub(crate) struct Body {
     /// The lane of the request under way.
     pub(super) lane: u16,
     pub(super) kind: OperationKind,
+    /// Nobody is told when it succeeds.
+    pub(super) is_quiet: bool,
     pub(super) phase: Phase,
     /// It was asked to end, and this is the kind of failure that says so.
     pub(super) ending: Option<ErrorKind>,
@@ -67,6 +69,7 @@ impl Body {
             index,
             lane: 0,
             kind: OperationKind::Posted,
+            is_quiet: false,
             phase: Phase::Finished,
             ending: None,
             handle: None,
@@ -177,6 +180,7 @@ impl Body {
             operation,
             key: handle.as_ref().map_or(0, |h| h.key()),
             kind: self.kind,
+            is_quiet: self.is_quiet && result.is_ok(),
             result,
             buffers,
             more: false,
@@ -198,6 +202,8 @@ pub(crate) struct Completion {
     pub(crate) operation: Operation,
     pub(crate) key: usize,
     pub(crate) kind: OperationKind,
+    /// No packet is made of it: only its context and its slot are to be dropped.
+    pub(crate) is_quiet: bool,
     pub(crate) result: Result<usize, Error>,
     pub(crate) buffers: Buffers,
     /// The operation goes on: the context stays. When false the slot must be released.

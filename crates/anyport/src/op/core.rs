@@ -205,6 +205,12 @@ impl Core {
             || self.has_returned_buffer.load(Ordering::Acquire)
     }
 
+    /// Calls `f` with the lock of this operation held; it must not call the engine.
+    pub(crate) fn with_operation_locked(&self, index: u32, f: &mut dyn FnMut()) {
+        let _body = self.table.lock(index);
+        f();
+    }
+
     /// Gives back the slot of an operation that is over, after its context was taken.
     pub(crate) fn release(&self, index: u32) {
         self.table.release(index);

@@ -15,6 +15,8 @@ use std::sync::atomic::Ordering;
 /// What is to be done.
 pub(crate) struct Spec {
     pub(crate) kind: OperationKind,
+    /// No packet comes when it succeeds.
+    pub(crate) is_quiet: bool,
     pub(crate) buffers: Buffers,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) offset: u64,
@@ -23,7 +25,14 @@ pub(crate) struct Spec {
 
 impl Spec {
     pub(crate) fn new(kind: OperationKind) -> Self {
-        Spec { kind, buffers: Buffers::None, peer: None, offset: 0, transmission: None }
+        Spec {
+            kind,
+            is_quiet: false,
+            buffers: Buffers::None,
+            peer: None,
+            offset: 0,
+            transmission: None,
+        }
     }
 
     pub(crate) fn with_buffers(kind: OperationKind, buffers: Buffers) -> Self {
@@ -41,7 +50,7 @@ impl Spec {
 
 impl Core {
     /// Starts an operation. `place` is called with the operation's number before the operation can
-    /// be over: the place for its context.
+    /// be over, with its lock held, and not after the port was closed: the place for its context.
     ///
     /// # Errors
     /// The reason, and the buffers: nothing was started, `place` was not called.
@@ -68,16 +77,19 @@ impl Core {
             let error = Error::new(ErrorKind::Limit, spec.kind.action());
             return refuse(error.with_detail("the port's limit of operations is reached"), spec);
         };
+        let mut body = self.table.lock(index);
         if self.is_closed() {
             // Closed since the look above. From the reservation on the clerk waits for the slot;
-            // before it, it may have ended already.
+            // before it, it may have ended already. And with the lock held: who clears the contexts
+            // of a closed port takes it.
+            drop(body);
             self.table.release(index);
             drop(state);
             return refuse(Error::new(ErrorKind::Closed, spec.kind.action()), spec);
         }
-        let mut body = self.table.lock(index);
         body.phase = Phase::Queued;
         body.kind = spec.kind;
+        body.is_quiet = spec.is_quiet;
         body.ending = None;
         body.handle = Some(Arc::clone(handle));
         body.buffers = spec.buffers;

@@ -178,6 +178,7 @@ impl Core {
             operation: Operation(body.token()),
             key: body.handle.as_ref().map_or(0, |h| h.key()),
             kind: body.kind,
+            is_quiet: false,
             result,
             buffers: Buffers::from(buffer),
             more: true,

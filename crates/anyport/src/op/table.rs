@@ -49,9 +49,15 @@ impl<E> Chunks<E> {
         }
     }
 
-    /// Every entry made so far.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
-        self.chunks.iter().filter_map(OnceLock::get).flat_map(|chunk| chunk.iter())
+    /// Every entry made so far, with its number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &E)> {
+        let mut start = 0u32;
+        self.chunks.iter().enumerate().flat_map(move |(number, chunk)| {
+            let first = start;
+            start = start.wrapping_add(size_of_chunk(number) as u32);
+            let entries = chunk.get().map(|entries| &entries[..]).unwrap_or_default();
+            (first..).zip(entries)
+        })
     }
 }
 
@@ -169,7 +175,7 @@ impl OpTable {
 
     /// Every slot that was ever used.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Mutex<Body>> {
-        self.slots.iter().map(|slot| &slot.body)
+        self.slots.iter().map(|(_, slot)| &slot.body)
     }
 }
 

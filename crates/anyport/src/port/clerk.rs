@@ -5,7 +5,7 @@
 //! sleeps without end.
 
 use super::crew::{Crew, HELP_BACKLOG};
-use super::member::{Activity, Member};
+use super::member::{Activity, Member, is_in_handler};
 use crate::error::Error;
 use crate::op::Extent;
 use crate::sys::{ThreadWatch, error_from_io};
@@ -22,8 +22,8 @@ const TICK: Duration = Duration::from_millis(1);
 /// blocks, and there is time to look. The sleeper cannot look itself while all others wait, too.
 const TICK_BUSY: Duration = Duration::from_micros(250);
 
-/// Calls of `get` in a look's time that make a port busy.
-const BUSY_BEATS: u64 = 8;
+/// Beats in a look's time that make a port busy: two for each call of `get`.
+const BUSY_BEATS: u64 = 16;
 
 /// How often when no other thread could.
 const TICK_ALONE: Duration = Duration::from_millis(8);
@@ -76,7 +76,7 @@ struct Clerk {
     watched: Vec<Option<Watched>>,
     /// Lanes that have requests and no thread, and since when.
     unattended: Vec<(usize, Instant)>,
-    /// Calls of `get` up to the last look.
+    /// Beats of all members up to the last look.
     beats: u64,
     steady_looks: u32,
     /// Since when packets wait that no lane brings.
@@ -194,12 +194,15 @@ impl Clerk {
             // Answers that it has prepared must not wait until its handler returns. Not at the
             // first look, and not for a thread that would run if it were let, unless another is
             // idle: what nobody else can handle is best left where it is.
-            let is_stuck = look == Look::Blocked || self.crew.idle.len_hint() > 0;
+            let is_blocked = matches!(look, Look::Blocked { .. });
+            let is_stuck = is_blocked || self.crew.idle.len_hint() > 0;
             if is_stuck && backend.has_unattended_work(lane) {
                 let is_long = matches!(look, Look::Still { time } if time >= LONG_MIN);
                 self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
             }
-            if look == Look::Blocked && self.crew.give_place_away(member) {
+            if let Look::Blocked { beat } = look
+                && self.crew.give_place_away(member, beat)
+            {
                 log::debug!("a handler blocks: thread {} gave its place away", member.id);
                 has_changed = true;
             }
@@ -262,7 +265,7 @@ impl Clerk {
         }
     }
 
-    /// Calls of `get` since the last look.
+    /// Beats of all members since the last look.
     fn count_beats(&mut self) -> u64 {
         let beats = self.crew.seats().members().map(|m| m.beat()).fold(0, u64::wrapping_add);
         // Members that have left took theirs along.
@@ -273,6 +276,10 @@ impl Clerk {
         let beat = member.beat();
         let now = Instant::now();
         match self.watched[seat] {
+            _ if !is_in_handler(beat) => {
+                self.watched[seat] = None;
+                Look::Moves
+            }
             Some(seen) if seen.member == member.id && seen.beat == beat => {
                 let time = now - seen.began;
                 if now - seen.since < BLOCKED_MIN {
@@ -285,7 +292,7 @@ impl Clerk {
                 };
                 let share = (now - seen.since) / BLOCKED_CPU_SHARE;
                 if cpu.saturating_sub(before) < share && ThreadWatch::is_asleep(member.clock) {
-                    return Look::Blocked;
+                    return Look::Blocked { beat };
                 }
                 Look::Still { time }
             }
@@ -344,6 +351,6 @@ enum Look {
     Moves,
     /// It is in the same handler, and runs or could run.
     Still { time: Duration },
-    /// It is in the same handler and asleep.
-    Blocked,
+    /// It is in the same handler and asleep, at this beat.
+    Blocked { beat: u64 },
 }

@@ -129,14 +129,15 @@ impl Crew {
         }
     }
 
-    /// The member's thread is about to block, or was found blocked: its place goes to another.
+    /// The member's thread is about to block, or was found blocked at this beat: its place goes to
+    /// another.
     ///
     /// False when it has come back meanwhile. Mark and seat change under one lock, so that a thread
     /// that finds itself marked knows that it has no seat.
-    pub(super) fn give_place_away(&self, member: &Arc<Member>) -> bool {
+    pub(super) fn give_place_away(&self, member: &Arc<Member>, beat: u64) -> bool {
         let left = {
             let mut seats = self.seats();
-            if !member.set_blocked() {
+            if !member.set_blocked(beat) {
                 return false;
             }
             seats.leave(member)

@@ -157,7 +157,9 @@ impl<T: Send + 'static> HandleRef<T> {
         let mut context = Some(context);
         let started = self.port.core.start(self.lane(), self.core(), spec, |index| {
             if let Some(context) = context.take() {
-                self.port.contexts.put(index, context, clone);
+                // SAFETY: `Core::start` calls this with the lock of the new operation held, after it
+                // has seen that the port is open.
+                unsafe { self.port.contexts.put(index, context, clone) };
             }
         });
         match (started, context) {

@@ -6,7 +6,7 @@
 //! but it comes around once a millisecond; an idle thread is there already.
 
 use super::crew::Crew;
-use super::member::Activity;
+use super::member::{Activity, is_in_handler};
 use crate::op::Extent;
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ impl Lookout {
                 let seen = &mut self.seen[seat];
                 if (seen.member, seen.beat) != (actor.id, beat) {
                     *seen = Seen { member: actor.id, beat, since: now };
-                } else if now - seen.since >= PATIENCE {
+                } else if is_in_handler(beat) && now - seen.since >= PATIENCE {
                     late.push(lane);
                 }
             }

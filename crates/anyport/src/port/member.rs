@@ -19,9 +19,9 @@ pub(super) const NO_SEAT: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Activity {
-    /// It is inside `get`.
+    /// It waits inside `get`, or is about to.
     Waiting = 0,
-    /// It has taken a packet and is not back yet.
+    /// It has taken a packet and is not back yet, or is looking for the next one.
     Running = 1,
     /// As `Running`, but known to be blocked: its place was given away.
     Blocked = 2,
@@ -40,8 +40,9 @@ pub(crate) struct Member {
     activity: AtomicU8,
     /// It stands in for an owner that has come back.
     pub(super) is_wanted_back: AtomicBool,
-    /// Moves with every call of `get`: a thread whose beat stands still is inside a handler.
-    pub(super) beat: AtomicU64,
+    /// Moves when the thread enters `get` and when it leaves it with a packet: odd inside a
+    /// handler. A thread whose beat stands still there runs long or blocks.
+    beat: AtomicU64,
     pub(super) packets: AtomicU64,
     pub(super) stolen: AtomicU64,
     token: Mutex<bool>,
@@ -77,8 +78,23 @@ impl Member {
         self.seat().map(|_| self.lane.load(Ordering::Acquire) as usize)
     }
 
+    /// Calls of `get`, twice: see the field.
     pub(super) fn beat(&self) -> u64 {
-        self.beat.load(Ordering::Relaxed)
+        self.beat.load(Ordering::SeqCst)
+    }
+
+    /// The thread enters `get`. Says what was known of it before.
+    ///
+    /// A read-modify-write, so that of this and `set_blocked` one sees the other.
+    pub(super) fn enter(&self) -> Activity {
+        let step = 1 + (self.beat.load(Ordering::Relaxed) & 1 ^ 1);
+        self.beat.fetch_add(step, Ordering::SeqCst);
+        self.activity()
+    }
+
+    /// The thread leaves `get` with a packet.
+    pub(super) fn leave(&self) {
+        self.beat.store(self.beat.load(Ordering::Relaxed) | 1, Ordering::Release);
     }
 
     pub(super) fn activity(&self) -> Activity {
@@ -96,10 +112,21 @@ impl Member {
         self.activity.swap(activity as u8, Ordering::SeqCst)
     }
 
-    /// From running to blocked, unless the thread has come back meanwhile.
-    pub(super) fn set_blocked(&self) -> bool {
+    /// From running to blocked, unless the thread has come back meanwhile: it is at this beat no
+    /// more. With the seats locked, which a thread that finds itself blocked waits for.
+    pub(super) fn set_blocked(&self, beat: u64) -> bool {
         let (from, to) = (Activity::Running as u8, Activity::Blocked as u8);
-        self.activity.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        let change = |from, to| {
+            self.activity.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        };
+        if !change(from, to) {
+            return false;
+        }
+        if self.beat() != beat {
+            change(to, from);
+            return false;
+        }
+        true
     }
 
     /// One more; only the thread itself counts, so a plain load and store will do.
@@ -130,6 +157,12 @@ impl Member {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.unparked.notify_one();
     }
+}
+
+/// What a beat tells of its thread: a thread that is in `get` may wait for a lock, and does not
+/// block.
+pub(super) fn is_in_handler(beat: u64) -> bool {
+    beat & 1 == 1
 }
 
 /// The calling thread's place in a port's crew. When the thread ends its place is free.

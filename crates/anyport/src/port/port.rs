@@ -159,7 +159,7 @@ impl<T: Send + 'static> CompletionPort<T> {
                 let Some(lane) = member.lane() else { return false };
                 // What this thread has prepared belongs to it: nobody else should hand it over.
                 self.inner.core.backend().flush(lane);
-                self.inner.crew.give_place_away(member)
+                self.inner.crew.give_place_away(member, member.beat())
             })
             .map(|member| GivenPlace { crew: &self.inner.crew, member });
         f()
@@ -316,7 +316,10 @@ impl<T: Send + 'static> Drop for CompletionPort<T> {
         if self.inner.ports.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.inner.close();
             // Contexts may hold handles, and these hold the port: cut the circle.
-            self.inner.contexts.clear();
+            // SAFETY: this was the last `CompletionPort`, and the port is closed.
+            unsafe {
+                self.inner.contexts.clear(|i, f| self.inner.core.with_operation_locked(i, f))
+            };
             while self.inner.posted.pop().is_some() {}
             // What only this thread can end, it ends now. Other threads do when they end.
             Membership::end_of_caller(&self.inner.crew);

@@ -3,10 +3,11 @@
 //! Every `get` of every thread comes through here, the workers' as well. The thread that takes a
 //! completion adds the context and begins what waited behind it on its handle.
 
+use super::contexts::Copying;
 use super::crew::HELP_BACKLOG;
 use super::member::{Activity, Member, Membership};
 use super::packet::Packet;
-use super::port::{PortInner, Posted};
+use super::port::PortInner;
 use crate::net::Socket;
 use crate::op::{Completion, Core, OperationKind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,8 +35,11 @@ impl<T: Send + 'static> PortInner<T> {
         stop: Option<&AtomicBool>,
         take: &mut impl FnMut(Packet<T>),
     ) -> Result<usize, Ended> {
-        Member::count(&membership.member.beat);
-        self.leave_handler(membership);
+        if membership.member.enter() == Activity::Blocked {
+            // Found blocked just before it came back: it has no seat when the lock is free.
+            let _seats = self.crew.seats();
+            membership.member.set_activity(Activity::Waiting);
+        }
         membership.asleep_since = None;
         self.release_held(membership);
         let is_stopped = || stop.is_some_and(|s| s.load(Ordering::Acquire));
@@ -60,10 +64,7 @@ impl<T: Send + 'static> PortInner<T> {
             };
             let lane = self.serve(membership, seat);
             let mut count = 0;
-            while count < max
-                && let Some(packet) = self.next_packet(membership, lane)
-            {
-                take(packet);
+            while count < max && self.take_next(membership, lane, take) {
                 count += 1;
             }
             let was_claimed = std::mem::take(&mut membership.is_claimed);
@@ -86,6 +87,7 @@ impl<T: Send + 'static> PortInner<T> {
                     self.call_for_help(lane);
                 }
                 self.crew.begin_running(&membership.member);
+                membership.member.leave();
                 return Ok(count);
             }
             if is_stopped() {
@@ -118,14 +120,6 @@ impl<T: Send + 'static> PortInner<T> {
                 }
             };
             self.sleep(membership, lane, remaining, &is_stopped);
-        }
-    }
-
-    /// The thread is in no handler: should it have to wait for a lock, it is not taken for blocked.
-    fn leave_handler(&self, membership: &Membership) {
-        if membership.member.set_activity(Activity::Waiting) == Activity::Blocked as u8 {
-            // Found blocked just before it came back: from here on it is seen to have no seat.
-            drop(self.crew.seats());
         }
     }
 
@@ -189,7 +183,7 @@ impl<T: Send + 'static> PortInner<T> {
     ) {
         let backend = self.core.backend();
         membership.unflushed = 0;
-        self.leave_handler(membership);
+        membership.member.set_activity(Activity::Waiting);
         let since = self.crew.idle.announce(membership.member.id, membership.asleep_since);
         membership.asleep_since = Some(since);
         // Only a look: what is there is taken after the name is off the list again, or a waker
@@ -218,18 +212,14 @@ impl<T: Send + 'static> PortInner<T> {
     ) -> Result<usize, Ended> {
         // A backend that learns of events only by asking is asked once.
         self.core.backend().wait(lane, Some(Duration::ZERO));
-        match self.next_packet(membership, lane) {
-            Some(packet) => {
-                take(packet);
-                self.crew.begin_running(&membership.member);
-                Ok(1)
-            }
-            None => {
-                membership.member.set_activity(Activity::Waiting);
-                self.crew.step_aside(&membership.member);
-                Err(Ended::TimedOut)
-            }
+        if self.take_next(membership, lane, take) {
+            self.crew.begin_running(&membership.member);
+            membership.member.leave();
+            return Ok(1);
         }
+        membership.member.set_activity(Activity::Waiting);
+        self.crew.step_aside(&membership.member);
+        Err(Ended::TimedOut)
     }
 
     /// Without a seat, on a closed port: packets posted before the close are handed out all the
@@ -252,38 +242,52 @@ impl<T: Send + 'static> PortInner<T> {
         }
     }
 
-    /// The next packet that this thread may take, without waiting.
-    fn next_packet(&self, membership: &mut Membership, lane: usize) -> Option<Packet<T>> {
+    /// Gives `take` the next packet that this thread may take, without waiting; false when there is
+    /// none. Packets are large: they are made where they are to be.
+    fn take_next(
+        &self,
+        membership: &mut Membership,
+        lane: usize,
+        take: &mut impl FnMut(Packet<T>),
+    ) -> bool {
         membership.posted_first = !membership.posted_first;
-        let packet = if membership.posted_first {
-            self.next_posted().or_else(|| self.next_completed(membership, lane))
-        } else {
-            self.next_completed(membership, lane).or_else(|| self.next_posted())
+        let is_taken = match membership.posted_first {
+            true => self.take_posted(take) || self.take_completed(membership, lane, take),
+            false => self.take_completed(membership, lane, take) || self.take_posted(take),
         };
-        if packet.is_some() {
+        if is_taken {
             Member::count(&membership.member.packets);
         }
-        packet
+        is_taken
     }
 
-    fn next_posted(&self) -> Option<Packet<T>> {
+    fn take_posted(&self, take: &mut impl FnMut(Packet<T>)) -> bool {
         if self.posted.is_empty() {
-            return None;
+            return false;
         }
-        self.posted.pop().map(Posted::into_packet)
+        match self.posted.pop() {
+            Some(posted) => take(posted.into_packet()),
+            None => return false,
+        }
+        true
     }
 
-    fn next_completed(&self, membership: &mut Membership, lane: usize) -> Option<Packet<T>> {
+    fn take_completed(
+        &self,
+        membership: &mut Membership,
+        lane: usize,
+        take: &mut impl FnMut(Packet<T>),
+    ) -> bool {
         loop {
             let completion = self
                 .core
                 .next_ready(lane)
                 .or_else(|| self.core.next_completion(lane, lane, |i| self.contexts.prefetch(i)))
-                .or_else(|| self.steal(membership, lane))?;
-            let mut completion = completion;
+                .or_else(|| self.steal(membership, lane));
+            let Some(mut completion) = completion else { return false };
             self.core.begin_next(lane, &mut completion);
-            if let Some(packet) = self.packet_of(membership, completion) {
-                return Some(packet);
+            if self.hand_over(membership, completion, take) {
+                return true;
             }
         }
     }
@@ -300,34 +304,50 @@ impl<T: Send + 'static> PortInner<T> {
         Some(completion)
     }
 
-    /// Adds the context; `None` when the port is gone and has no contexts any more.
-    fn packet_of(&self, membership: &mut Membership, c: Completion) -> Option<Packet<T>> {
+    /// Adds the context. False when nobody is to get it: the operation was quiet and succeeded, or
+    /// the port is gone and has no contexts any more.
+    fn hand_over(
+        &self,
+        membership: &mut Membership,
+        c: Completion,
+        take: &mut impl FnMut(Packet<T>),
+    ) -> bool {
         if c.is_held {
             membership.held.push(c.operation.0);
         }
         let context = if c.more {
             let _claim = (!c.is_held).then(|| Claim { core: &self.core, index: c.index });
-            self.contexts.copy(c.index)
+            let copying = if c.is_held { Copying::One } else { Copying::Many };
+            // SAFETY: `c` is a completion of a stream that goes on, and what keeps the last one
+            // back, held or claimed, is released later. `self` is called through a port.
+            unsafe { self.contexts.copy(c.index, copying) }
         } else {
             // Another thread has taken an earlier packet of this stream and is at the line above.
             while c.kind == OperationKind::AcceptStream && self.core.has_unclaimed(c.index) {
                 std::thread::yield_now();
             }
-            let context = self.contexts.take(c.index);
+            // SAFETY: `c` is the last completion, and nobody is at the lines above for an earlier
+            // one. `self` is called through a port.
+            let context = unsafe { self.contexts.take(c.index) };
             self.core.release(c.index);
             context
         };
-        Some(Packet {
+        let Some(context) = context else { return false };
+        if c.is_quiet {
+            return false;
+        }
+        take(Packet {
             key: c.key,
             kind: c.kind,
             operation: Some(c.operation),
             result: c.result,
-            context: context?,
+            context,
             buffers: c.buffers,
             more: c.more,
             peer: c.peer,
             accepted: c.accepted.map(Socket::from_inner),
-        })
+        });
+        true
     }
 
     /// The thread is back: streams whose packets it had taken may go on.

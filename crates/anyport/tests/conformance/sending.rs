@@ -7,12 +7,13 @@ use crate::peers::{
 use crate::starts::{RECEIVES, error_of, room};
 use crate::system::tells_what_had_gone;
 use crate::world::{
-    assert_nothing_is_left, assert_sent_in_order, connection, connection_with_duplicate, get,
-    get_all, port, read_exactly,
+    assert_nothing_is_left, assert_sent_in_order, builder, connection, connection_with_duplicate,
+    get, get_all, port, read_exactly,
 };
-use anyport::buf::{BUFFERS_MAX, Buffer};
+use anyport::buf::{BUFFERS_MAX, Buffer, SizeClass};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::thread;
 
 pub fn s23_a_send_larger_than_all_buffers_completes_whole(kind: BackendKind) {
@@ -32,6 +33,50 @@ pub fn s23_a_send_larger_than_all_buffers_completes_whole(kind: BackendKind) {
     assert_nothing_is_left(&port);
     drop((handle, duplicate));
     assert_eq!(reader.join().expect("the bytes"), LARGE);
+}
+
+pub fn s23_quiet_sends_leave_in_order_and_give_up_what_they_held(kind: BackendKind) {
+    let port = builder(kind).build::<Arc<()>>().expect("a port");
+    let pool = port.pool().clone();
+    let (handle, mut peer) = connection(&port, 14);
+    let context = Arc::new(());
+    let count = 500;
+    for i in 0..count {
+        let mut buffer = pool.take(SizeClass::Large64K).expect("within the bound");
+        buffer.extend_from_slice(&pattern_from(14, i * 1000, 1000));
+        handle.send_quiet(buffer, Arc::clone(&context)).expect("started");
+        // A packet of its own says that all before it have gone.
+        if i % 100 == 99 {
+            handle.send(Vec::<u8>::new(), Arc::clone(&context)).expect("started");
+        }
+    }
+    let reader = thread::spawn(move || read_pattern_slowly(&mut peer, 14));
+    for _ in 0..count / 100 {
+        let packet = get(&port);
+        assert_eq!((packet.kind, packet.result), (OperationKind::Send, Ok(0)));
+    }
+    assert_nothing_is_left(&port);
+    assert_eq!((Arc::strong_count(&context), pool.live()), (1, 0));
+    drop(handle);
+    assert_eq!(reader.join().expect("the bytes"), count * 1000);
+}
+
+pub fn s11_a_quiet_send_yields_a_packet_only_when_it_fails(kind: BackendKind) {
+    let port = port(kind);
+    let (handle, duplicate, peer) = connection_with_duplicate(&port, 14);
+    handle.send_quiet(pattern(14, LARGE), 1).expect("started");
+    handle.send_quiet(pattern(14, 10), 2).expect("started");
+    wait_for_full(&port, &duplicate);
+    handle.cancel_all().expect("two are under way");
+    let mut packets = get_all(&port, 2);
+    packets.sort_by_key(|packet| packet.context);
+    for (packet, (context, length)) in packets.into_iter().zip([(1, LARGE), (2, 10)]) {
+        assert_eq!(error_of("a cancelled send", &packet).kind(), ErrorKind::Cancelled);
+        assert_eq!((packet.context, packet.kind), (context, OperationKind::Send));
+        assert_eq!(packet.buffers.into_one().expect("one buffer").len(), length);
+    }
+    assert_nothing_is_left(&port);
+    drop(peer);
 }
 
 pub fn s23_gather_buffers_leave_in_order(kind: BackendKind) {
