@@ -3,6 +3,11 @@
 //! Such a test says that it was not run; it fails when `ANYPORT_REQUIRE` names the backend.
 
 use anyport::{BackendKind, CompletionPort, PortBuilder, available_backends};
+use std::sync::OnceLock;
+
+/// Asked once, before the first test: to ask takes descriptors for a moment, and there are tests
+/// that count those of the process.
+static OFFERED: OnceLock<Vec<(BackendKind, Result<(), String>)>> = OnceLock::new();
 
 /// Makes a test for each backend of each function in the list, which `world::run` runs.
 macro_rules! on_every_backend {
@@ -34,9 +39,10 @@ pub(crate) use on_every_backend;
 /// True when the machine offers this backend. Says why when it does not, and fails when it is
 /// required.
 pub(crate) fn is_offered(kind: BackendKind) -> bool {
-    let reason = match available_backends().into_iter().find(|(k, _)| *k == kind) {
+    let offered = OFFERED.get_or_init(available_backends);
+    let reason = match offered.iter().find(|(k, _)| *k == kind) {
         Some((_, Ok(()))) => return true,
-        Some((_, Err(reason))) => reason,
+        Some((_, Err(reason))) => reason.clone(),
         None => format!("{kind} is not part of this build"),
     };
     let required = std::env::var("ANYPORT_REQUIRE").unwrap_or_default();

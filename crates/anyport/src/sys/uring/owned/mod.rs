@@ -224,9 +224,14 @@ impl OwnedLane {
                 // Neither a timeout nor a signal matters, nor a kernel that has no room for
                 // completions: what is not done yet is seen below.
                 let _ = match timeout {
-                    // What was settled may have brought events, or swallowed a wake-up; what is
-                    // still staged must not wait for events.
-                    _ if had_disowned || self.has_unsubmitted() => ring.submitter().submit(),
+                    // What was settled may have brought events, and a wake-up may have been
+                    // swallowed on the way; what is still staged must not wait for events.
+                    _ if had_disowned
+                        || self.has_unsubmitted()
+                        || self.is_notified.load(Ordering::SeqCst) =>
+                    {
+                        ring.submitter().submit()
+                    }
                     None => ring.submitter().submit_and_wait(1),
                     Some(timeout) => {
                         let time = types::Timespec::from(timeout);
