@@ -2,7 +2,7 @@
 //! each connection, and a high-water mark at which a connection that is not read from is not
 //! received from either.
 
-use crate::world::{any_local, builder, connect};
+use crate::world::{any_local, builder, connect, wait_until};
 use anyport::buf::BufferPool;
 use anyport::net::{self, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, Worker, WorkerPool};
@@ -10,6 +10,9 @@ use std::collections::HashSet;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// Threads that run at a time.
+const CONCURRENCY: usize = 2;
 
 /// Bytes that may wait to be sent on one connection before its receiving pauses.
 pub(crate) const HIGH_WATER_BYTES: usize = 256 << 10;
@@ -57,6 +60,8 @@ impl Figures {
 enum Context {
     Listener(Arc<Figures>),
     Connection(Arc<Connection>),
+    /// Its handler runs until two of them do, and counts them here.
+    Meeting(Arc<AtomicUsize>),
 }
 
 /// Lives as long as operations of it are under way.
@@ -86,7 +91,7 @@ struct Flow {
 impl Server {
     pub(crate) fn start(kind: BackendKind) -> Self {
         let port: CompletionPort<Context> =
-            builder(kind).concurrency(2).build().expect("the backend is there");
+            builder(kind).concurrency(CONCURRENCY).build().expect("the backend is there");
         let socket = net::listen(any_local()).expect("a port is free");
         let address = socket.local_addr().expect("it is bound");
         let listener = port.associate(socket, 0).expect("a new socket");
@@ -95,6 +100,14 @@ impl Server {
             .threads(4)
             .start(handle)
             .expect("four threads are to be had");
+        // What a thread makes when it first gets a place, it makes now.
+        let here = Arc::<AtomicUsize>::default();
+        for _ in 0..CONCURRENCY {
+            assert!(port.post(0, 0, Context::Meeting(Arc::clone(&here))).is_ok(), "there is room");
+        }
+        wait_until("as many threads as there are places", || {
+            here.load(Ordering::Acquire) == CONCURRENCY
+        });
         listener.accept_stream(Context::Listener(Arc::clone(&figures))).expect("it listens");
         Server { port, pool, listener, address, figures }
     }
@@ -164,6 +177,13 @@ impl Drop for Counted {
 fn handle(packet: Packet<Context>, worker: &Worker<Context>) {
     match packet.context.clone() {
         Context::Listener(figures) => accepted(packet, worker, figures),
+        Context::Meeting(here) => {
+            here.fetch_add(1, Ordering::Release);
+            // Runs all the while: who blocks would give its place away.
+            while here.load(Ordering::Acquire) < CONCURRENCY {
+                std::thread::yield_now();
+            }
+        }
         Context::Connection(connection) => match packet.kind {
             OperationKind::ReceiveStream => received(packet, &connection),
             OperationKind::Send => sent(packet, &connection),

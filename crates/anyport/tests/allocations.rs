@@ -1,0 +1,186 @@
+//! Once warm, an operation allocates nothing: slots, links, messages and buffers are used again.
+//!
+//! The allocator counts for the threads that take packets and start operations: the engine's own
+//! thread allocates a little by the clock, whatever goes on.
+
+#[allow(unused_imports, reason = "other tests use all of it")]
+#[path = "memory/world.rs"]
+mod world;
+
+use anyport::net::SocketHandle;
+use anyport::{BackendKind, CompletionPort, OperationKind, Packet, WorkerPool};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use world::{builder, wait_until};
+
+/// Allocations of the threads that are counted.
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static IS_COUNTED: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Counting;
+
+fn count() {
+    // While a thread ends it has none.
+    if IS_COUNTED.try_with(Cell::get).unwrap_or(false) {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: everything is done by the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as promised by the caller, and allocated by `System`.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as promised by the caller, and allocated by `System`.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// There is one count: one test at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+const CONNECTIONS: usize = 8;
+
+/// Rounds of one message on each connection before and while it is counted.
+const ROUNDS: usize = 1_000;
+
+/// A message in so many may allocate: where a list grows to a new greatest length.
+const MESSAGES_FOR_EACH: usize = 200;
+
+world::on_every_backend! {
+    tests::echoes_of_a_stream_allocate_nothing_once_warm,
+    tests::echoes_that_nobody_asks_about_allocate_nothing_once_warm,
+    tests::echoes_of_single_receives_allocate_nothing_once_warm,
+    tests::posted_packets_allocate_nothing_once_warm,
+}
+
+fn alone(test: impl FnOnce()) {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    test();
+}
+
+/// Runs `round` until it is warm, and counts then.
+fn assert_allocates_nothing(messages_a_round: usize, mut round: impl FnMut()) {
+    (0..ROUNDS).for_each(|_| round());
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..ROUNDS).for_each(|_| round());
+    let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let messages = ROUNDS * messages_a_round;
+    assert!(count * MESSAGES_FOR_EACH <= messages, "{count} allocations for {messages} messages");
+}
+
+/// How a handler answers, and asks for more.
+type Answer = fn(&SocketHandle<usize>, Packet<usize>);
+
+/// An echo server, whose contexts are the numbers of connections, and clients in this thread.
+fn echo(kind: BackendKind, receive: fn(&SocketHandle<usize>, usize), answer: Answer) {
+    alone(|| {
+        let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
+        let mut peers: Vec<TcpStream> = Vec::new();
+        let mut handles = Vec::new();
+        for number in 0..CONNECTIONS {
+            let (ours, theirs) = world::pair();
+            handles.push(port.associate(ours, number).expect("a new socket"));
+            peers.push(theirs);
+        }
+        let handles = Arc::new(handles);
+        let pool = {
+            let handles = Arc::clone(&handles);
+            WorkerPool::builder(&port)
+                .threads(1)
+                .start(move |packet, _| {
+                    IS_COUNTED.set(true);
+                    if packet.result.is_ok_and(|bytes| bytes > 0) {
+                        answer(&handles[packet.context], packet);
+                    }
+                })
+                .expect("a thread is to be had")
+        };
+        for (number, handle) in handles.iter().enumerate() {
+            receive(handle, number);
+        }
+        let (message, mut reply) = ([7; 100], [0; 100]);
+        assert_allocates_nothing(CONNECTIONS, || {
+            for peer in &mut peers {
+                peer.write_all(&message).expect("it is connected");
+            }
+            for peer in &mut peers {
+                peer.read_exact(&mut reply).expect("the answer comes");
+                assert_eq!(reply, message);
+            }
+        });
+        drop(peers);
+        wait_until("all have ended", || port.stats().operations_live == 0);
+        pool.join();
+    });
+}
+
+fn stream(handle: &SocketHandle<usize>, number: usize) {
+    handle.receive_stream(number).expect("it is connected");
+}
+
+mod tests {
+    use super::*;
+
+    pub(crate) fn echoes_of_a_stream_allocate_nothing_once_warm(kind: BackendKind) {
+        echo(kind, stream, |handle, packet| {
+            if packet.kind == OperationKind::ReceiveStream {
+                handle.send(packet.buffers, packet.context).expect("it is connected");
+            }
+        });
+    }
+
+    pub(crate) fn echoes_that_nobody_asks_about_allocate_nothing_once_warm(kind: BackendKind) {
+        echo(kind, stream, |handle, packet| {
+            handle.send_quiet(packet.buffers, packet.context).expect("it is connected");
+        });
+    }
+
+    pub(crate) fn echoes_of_single_receives_allocate_nothing_once_warm(kind: BackendKind) {
+        let receive = |handle: &SocketHandle<usize>, number| {
+            handle.receive_pooled(number).expect("it is connected");
+        };
+        echo(kind, receive, |handle, packet| {
+            if packet.kind == OperationKind::ReceivePooled {
+                let number = packet.context;
+                handle.send(packet.buffers, number).expect("it is connected");
+                handle.receive_pooled(number).expect("it is connected");
+            }
+        });
+    }
+
+    pub(crate) fn posted_packets_allocate_nothing_once_warm(kind: BackendKind) {
+        alone(|| {
+            let port: CompletionPort<usize> = builder(kind).build().expect("the backend is there");
+            IS_COUNTED.set(true);
+            assert_allocates_nothing(8, || {
+                for i in 0..8 {
+                    port.post(0, 0, i).expect("there is room");
+                }
+                for _ in 0..8 {
+                    port.get(None).expect("a packet");
+                }
+            });
+        });
+    }
+}
