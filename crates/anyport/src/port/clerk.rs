@@ -18,12 +18,15 @@ use std::time::{Duration, Instant};
 /// costs as much as a packet or two.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How often on a busy port of which a thread sleeps: it is what could take over from one that
-/// blocks, and there is time to look. The sleeper cannot look itself while all others wait, too.
-const TICK_BUSY: Duration = Duration::from_micros(250);
+/// How often while another thread could and traffic is dense, so that a handler that blocks holds
+/// up many. A thread that went to sleep while all others waited cannot look itself.
+const TICK_DENSE: Duration = Duration::from_micros(250);
 
-/// Beats in a look's time that make a port busy: two for each call of `get`.
-const BUSY_BEATS: u64 = 16;
+/// Beats in a look's time that make traffic dense: two for each call of `get`.
+const DENSE_BEATS: u64 = 16;
+
+/// Looks for which it counts as dense afterwards: when all block, nothing moves.
+const DENSE_LOOKS: u32 = 16;
 
 /// How often when no other thread could.
 const TICK_ALONE: Duration = Duration::from_millis(8);
@@ -44,7 +47,7 @@ const OVERDUE_MIN: Duration = Duration::from_millis(16);
 
 /// How long a thread is watched before it may be found blocked: to give its place away costs more
 /// than a short wait.
-const BLOCKED_MIN: Duration = Duration::from_micros(900);
+const BLOCKED_MIN: Duration = Duration::from_micros(200);
 
 /// A thread is blocked when it used less than this part of the time it was watched.
 const BLOCKED_CPU_SHARE: u32 = 8;
@@ -62,6 +65,7 @@ pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
         watched: Vec::new(),
         unattended: Vec::new(),
         beats: 0,
+        dense_looks: 0,
         steady_looks: 0,
         work_since: None,
         crew,
@@ -78,6 +82,8 @@ struct Clerk {
     unattended: Vec<(usize, Instant)>,
     /// Beats of all members up to the last look.
     beats: u64,
+    /// Looks for which traffic counts as dense.
+    dense_looks: u32,
     steady_looks: u32,
     /// Since when packets wait that no lane brings.
     work_since: Option<Instant>,
@@ -240,13 +246,15 @@ impl Clerk {
             has_changed = true;
         }
         self.steady_looks = if has_changed { 0 } else { self.steady_looks.saturating_add(1) };
-        let is_busy = self.count_beats() >= BUSY_BEATS;
-        let does_anybody_sleep = self.crew.idle.len_hint() > 0;
-        if self.work_since.is_some() && does_anybody_sleep {
+        self.dense_looks = match self.count_beats() >= DENSE_BEATS {
+            true => DENSE_LOOKS,
+            false => self.dense_looks.saturating_sub(1),
+        };
+        if self.work_since.is_some() && self.crew.idle.len_hint() > 0 {
             return Some(TICK);
         }
         match (is_anybody_running, self.steady_looks < STEADY_LOOKS) {
-            (_, true) if is_busy && does_anybody_sleep => Some(TICK_BUSY),
+            (_, true) if can_others_help && self.dense_looks > 0 => Some(TICK_DENSE),
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.
             (_, true) if can_others_help => Some(TICK),
