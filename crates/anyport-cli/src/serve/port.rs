@@ -5,9 +5,8 @@
 //! are. What waits to be sent on a connection is bounded: above a mark its receiving pauses. This
 //! is the one file of the program that knows the engine.
 
-use std::collections::VecDeque;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -98,18 +97,16 @@ struct Connection {
     is_framed: bool,
     /// A stream of receives is to be cancelled by whoever holds its packet.
     must_pause: AtomicBool,
-    /// Bytes sent since the last send that is asked about.
-    unasked: AtomicUsize,
+    /// Bytes sent since the last send that is asked about; below `ASK_AFTER`.
+    unasked: AtomicU32,
     state: Mutex<State>,
 }
 
 /// What the handlers of one connection share: a receive and the end of a send may be handled at
 /// the same time.
 struct State {
-    /// Bytes that the packets of sends under way will speak for, each with those before it.
+    /// Bytes of sends under way whose packets were asked for: see `weight`.
     sending: usize,
-    /// The same for each such packet, the next one first.
-    asked: VecDeque<usize>,
     /// Whether a receive is under way.
     is_receiving: bool,
     /// Whether that receive was cancelled because too much waits to be sent.
@@ -131,6 +128,12 @@ impl Connection {
             self.must_pause.store(true, Ordering::Relaxed);
         }
     }
+}
+
+/// What a send whose packet was asked for counts: as much as those before it that nobody has asked
+/// about at least.
+fn weight(len: usize) -> usize {
+    len.max(ASK_AFTER)
 }
 
 impl Server {
@@ -183,7 +186,6 @@ impl Server {
         let is_framed = frames.is_some();
         let state = Mutex::new(State {
             sending: 0,
-            asked: VecDeque::new(),
             is_receiving: false,
             is_pausing: false,
             has_ended: false,
@@ -193,7 +195,7 @@ impl Server {
             socket,
             is_framed,
             must_pause: AtomicBool::new(false),
-            unasked: AtomicUsize::new(0),
+            unasked: AtomicU32::new(0),
             state,
         });
         let mut state = connection.state();
@@ -295,16 +297,15 @@ impl Server {
     fn send(&self, connection: &Arc<Connection>, buffers: Buffers, len: usize) {
         // One send in a while says how far sending has come; the others need no packet. Only the
         // thread that has the connection's packet sends.
-        let unasked = connection.unasked.load(Ordering::Relaxed) + len;
+        let unasked = connection.unasked.load(Ordering::Relaxed) as usize + len;
         let context = Some(Arc::clone(connection));
         let started = if unasked < ASK_AFTER {
-            connection.unasked.store(unasked, Ordering::Relaxed);
+            connection.unasked.store(unasked as u32, Ordering::Relaxed);
             connection.socket.send_quiet(buffers, context)
         } else {
             connection.unasked.store(0, Ordering::Relaxed);
             let mut state = connection.state();
-            state.asked.push_back(unasked);
-            state.sending += unasked;
+            state.sending += weight(len);
             if state.sending > SENDING_MAX {
                 connection.pause(&mut state);
             }
@@ -323,8 +324,7 @@ impl Server {
         match packet.result {
             Ok(len) => {
                 let mut state = connection.state();
-                let gone = state.asked.pop_front().unwrap_or(len);
-                state.sending = state.sending.saturating_sub(gone);
+                state.sending = state.sending.saturating_sub(weight(len));
                 self.start_receive(&connection, &mut state);
             }
             Err(error) => self.on_failed_send(&connection, &error),

@@ -59,9 +59,10 @@ impl Core {
             return;
         }
         let count = self.end_all(handle, &mut state, ErrorKind::Aborted);
+        let is_held = count > 0 || state.is_held_elsewhere();
         drop(state);
         // The kernel keeps the socket for as long as a request is under way.
-        if count > 0 || handle.is_held_elsewhere() {
+        if is_held {
             end_connection(handle.descriptor());
         }
     }

@@ -7,7 +7,7 @@ use crate::buf::SizeClass;
 use crate::sys::{Association, Descriptor};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What all duplicates of a handle share.
 pub(crate) struct HandleCore {
@@ -26,9 +26,6 @@ pub(crate) struct HandleCore {
     pub(super) is_sending_shut_down: AtomicBool,
     /// The peer reset the connection: from now on everything fails with that, never a clean end.
     pub(super) is_reset: AtomicBool,
-    /// Requests that were taken over and still hold the open object, so that closing the descriptor
-    /// tells the peer nothing. Made with the first.
-    pub(super) held_elsewhere: OnceLock<Arc<AtomicUsize>>,
     /// Ends with the open object: while it lives, associating the object again is refused.
     association: Option<Association>,
 }
@@ -40,6 +37,16 @@ pub(super) struct HandleState {
     /// Made with the first: sockets have none.
     #[allow(clippy::box_collection, reason = "8 bytes instead of 24 in every idle handle")]
     pub(super) unordered: Option<Box<Vec<u32>>>,
+    /// Requests that were taken over and still hold the open object, so that closing the descriptor
+    /// tells the peer nothing. Made with the first.
+    pub(super) held_elsewhere: Option<Arc<AtomicUsize>>,
+}
+
+impl HandleState {
+    /// True while a request that was taken over holds the open object.
+    pub(super) fn is_held_elsewhere(&self) -> bool {
+        self.held_elsewhere.as_ref().is_some_and(|count| count.load(Ordering::Acquire) > 0)
+    }
 }
 
 impl HandleCore {
@@ -58,12 +65,12 @@ impl HandleCore {
                 receiving: OpQueue::EMPTY,
                 sending: OpQueue::EMPTY,
                 unordered: None,
+                held_elsewhere: None,
             }),
             is_receiving_shut_down: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_sending_shut_down: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
-            held_elsewhere: OnceLock::new(),
             duplicates: AtomicU32::new(1),
             receive_class: AtomicU8::new(class as u8),
             association,
@@ -113,11 +120,6 @@ impl HandleCore {
         state.receiving.is_empty() && state.sending.is_empty() && !has_unordered
     }
 
-    /// True while a request that was taken over holds the open object.
-    pub(super) fn is_held_elsewhere(&self) -> bool {
-        self.held_elsewhere.get().is_some_and(|count| count.load(Ordering::Acquire) > 0)
-    }
-
     /// Notes that this side was shut down by the user.
     pub(crate) fn note_shutdown(&self, receiving: bool, sending: bool) {
         let state = self.state();
@@ -151,7 +153,7 @@ impl Drop for HandleCore {
         // Before the descriptor closes: its number may then be another's at once.
         self.association = None;
         if let Some(descriptor) = self.descriptor.take() {
-            if self.is_held_elsewhere() {
+            if self.state().is_held_elsewhere() {
                 // Taken over since the last duplicate was closed.
                 end_connection(&descriptor);
             }

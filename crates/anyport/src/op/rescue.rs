@@ -85,14 +85,13 @@ impl Core {
     }
 
     fn take_one(&self, lane: usize, serving: usize, pending: &Pending, taking: &mut TakeOver<'_>) {
+        // Before the operation's lock, as everywhere.
+        let count = Arc::clone(pending.handle.state().held_elsewhere.get_or_insert_default());
         self.interrupt(
             serving,
             pending.token,
             |body| body.has_request_on(lane),
-            |body| {
-                let count = pending.handle.held_elsewhere.get_or_init(Arc::default);
-                taking.disown(body.request, pending.token, count);
-            },
+            |body| taking.disown(body.request, pending.token, &count),
         );
     }
 
