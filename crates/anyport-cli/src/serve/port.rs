@@ -130,10 +130,10 @@ impl Connection {
     }
 }
 
-/// What a send whose packet was asked for counts: as much as those before it that nobody has asked
-/// about at least.
+/// What a send whose packet was asked for counts: those before it that nobody has asked about are
+/// less than `ASK_AFTER`.
 fn weight(len: usize) -> usize {
-    len.max(ASK_AFTER)
+    len + ASK_AFTER
 }
 
 impl Server {

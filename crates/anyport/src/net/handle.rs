@@ -144,9 +144,9 @@ impl<T: Send + 'static> SocketHandle<T> {
     }
 
     /// As [`send`](Self::send), and its packet comes only if it fails: on success the buffers and
-    /// the context are dropped when the system has taken every byte. For answers of which nobody
-    /// wants to know that they went; a packet more or less is a fifth of the port's own work for a
-    /// small message.
+    /// the context are dropped after the system has taken every byte, by whichever thread is in
+    /// `get` next: their `drop` must neither block nor panic. For answers of which nobody wants to
+    /// know that they went.
     ///
     /// Sends of both sorts leave in the order in which they were started, so the packet of a later
     /// `send` says that all before it have gone: one now and then bounds what waits to be sent.

@@ -205,8 +205,12 @@ impl Crew {
     /// A member begins to run after it had waited: the clerk must watch it.
     pub(super) fn begin_running(&self, member: &Member) {
         if member.activity() == Activity::Running {
-            // The clerk knows, and has not gone to sleep since. Should it find the thread blocked
-            // just now, the thread learns of that when it is back.
+            // The clerk knows, and has not gone to sleep since, but may have slowed down over a long
+            // handler. Should it find the thread blocked just now, the thread learns of that when
+            // it is back.
+            if self.is_clerk_asleep.load(Ordering::Relaxed) {
+                self.wake_clerk();
+            }
             return;
         }
         let before = member.set_activity(Activity::Running);

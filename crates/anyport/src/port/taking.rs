@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// not wait for a long queue behind it.
 const UNFLUSHED_MAX: u32 = 256;
 
+/// Completions in a row of which nobody is told before a thread looks at something else.
+const UNHANDED_MAX: u32 = 64;
+
 /// Why `take_many` ended without a packet.
 pub(super) enum Ended {
     TimedOut,
@@ -278,7 +281,7 @@ impl<T: Send + 'static> PortInner<T> {
         lane: usize,
         take: &mut impl FnMut(Packet<T>),
     ) -> bool {
-        loop {
+        for _ in 0..UNHANDED_MAX {
             let completion = self
                 .core
                 .next_ready(lane)
@@ -290,6 +293,9 @@ impl<T: Send + 'static> PortInner<T> {
                 return true;
             }
         }
+        // The caller looks at the time and at who wants what, and comes back.
+        self.core.backend().flush(lane);
+        false
     }
 
     /// Takes what another thread has no time for.
