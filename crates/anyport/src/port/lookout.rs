@@ -3,7 +3,7 @@
 //! A thread that finds nothing to do takes events of other lanes anyway. Answers that a neighbour
 //! has prepared but not handed to the kernel it cannot take; when the neighbour stays in the same
 //! handler, they are handed over for it. The clerk does the same, and finds out who is blocked,
-//! but it comes around once a millisecond; an idle thread is there already.
+//! but it comes around by the clock; an idle thread is there already.
 
 use super::crew::Crew;
 use super::member::{Activity, is_in_handler};
