@@ -122,9 +122,11 @@
 //!
 #![doc = include_str!("../EXCEPTIONS.md")]
 
+mod atomic;
 pub mod buf;
 mod error;
 pub mod fs;
+mod latch;
 pub mod net;
 mod op;
 mod port;

@@ -108,6 +108,15 @@ impl Buffer {
         }
     }
 
+    /// True if dropping it runs no code but this crate's and the allocator's: [`Bytes`] may have an
+    /// owner with a drop of its own.
+    pub(crate) fn is_of_plain_memory(&self) -> bool {
+        match &self.0 {
+            Repr::Vec(_) | Repr::Boxed(_) | Repr::Static(_) | Repr::Pooled(_) => true,
+            Repr::Bytes(_) | Repr::BytesMut(_) | Repr::Custom { .. } => false,
+        }
+    }
+
     /// The vector it was made from.
     ///
     /// # Errors

@@ -122,6 +122,12 @@ impl Buffers {
         }
     }
 
+    /// True if dropping them runs no code but this crate's and the allocator's, so that it may be
+    /// done with a lock held.
+    pub(crate) fn are_of_plain_memory(&self) -> bool {
+        self.iter().all(Buffer::is_of_plain_memory)
+    }
+
     /// Distributes `n` received bytes over the buffers in their order, by setting their lengths:
     /// each is filled up to its capacity before the next gets any, and the rest get 0.
     ///

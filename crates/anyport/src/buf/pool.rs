@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::block::Block;
 use super::quarantine::{self, QuarantineError};
 use super::{PoolOptions, PooledBuffer, SizeClass};
+use crate::latch::{Latch, LatchGuard};
 
 /// A bounded pool of buffers in three size classes.
 ///
@@ -48,7 +49,7 @@ impl BufferPool {
         Self {
             shared: Arc::new(PoolShared {
                 options,
-                state: Mutex::new(State::default()),
+                state: Latch::new(State::default()),
                 is_wanted: AtomicBool::new(false),
                 on_return: Mutex::new(None),
             }),
@@ -62,8 +63,8 @@ impl BufferPool {
     /// other classes are released where the bound asks for it. Never blocks for room.
     #[must_use = "the buffer goes back to the pool when it is dropped"]
     pub fn take(&self, class: SizeClass) -> Option<PooledBuffer> {
-        let block = self.shared.take(class)?;
-        Some(PooledBuffer::new(Arc::clone(&self.shared), block, class))
+        let block = PoolShared::take(&self.shared, class)?;
+        Some(PooledBuffer::new(&self.shared, block, class))
     }
 
     /// As `take`, up to `count` times, at little more than the cost of once; gives each buffer to
@@ -78,21 +79,16 @@ impl BufferPool {
         if count == 0 {
             return;
         }
-        let mut left = count;
-        let mut state = self.shared.lock();
-        while left > 0
-            && let Some(block) = state.free[class.index()].pop_back()
-        {
-            state.taken[class.index()] += 1;
-            f(PooledBuffer::new(Arc::clone(&self.shared), block, class));
-            left -= 1;
-        }
-        drop(state);
-        while left > 0
-            && let Some(buffer) = self.take(class)
-        {
-            f(buffer);
-            left -= 1;
+        let mut state = Some(self.shared.lock());
+        for _ in 0..count {
+            let free = state.as_mut().and_then(|s| s.take_free(&self.shared, class));
+            let block = free.or_else(|| {
+                // The others are allocated one by one, outside the lock.
+                state = None;
+                PoolShared::take(&self.shared, class)
+            });
+            let Some(block) = block else { return };
+            f(PooledBuffer::new(&self.shared, block, class));
         }
     }
 
@@ -177,7 +173,7 @@ impl fmt::Debug for BufferPool {
 /// What the handles of a pool and its taken buffers own together.
 pub(super) struct PoolShared {
     options: PoolOptions,
-    state: Mutex<State>,
+    state: Latch<State>,
     /// Set by `want`, cleared by the return that calls `on_return`. Ordered against `take` by the
     /// lock on `state`: see `told_of_room`.
     is_wanted: AtomicBool,
@@ -185,41 +181,44 @@ pub(super) struct PoolShared {
 }
 
 impl PoolShared {
-    fn take(&self, class: SizeClass) -> Option<Block> {
+    fn take(this: &Arc<Self>, class: SizeClass) -> Option<Block> {
         {
-            let mut state = self.lock();
-            if let Some(block) = state.free[class.index()].pop_back() {
-                state.taken[class.index()] += 1;
+            let mut state = this.lock();
+            if let Some(block) = state.take_free(this, class) {
                 return Some(block);
             }
-            if !state.make_room(class, self.options.bytes_max) {
+            if !state.make_room(class, this.options.bytes_max) {
                 state.refused += 1;
                 return None;
             }
             state.bytes_allocated += class.bytes();
-            state.taken[class.index()] += 1;
+            state.count_taken(this, class);
         }
         // Outside the lock; the room is reserved.
         let block = Block::allocate(class);
         if block.is_none() {
-            let mut state = self.lock();
+            let mut state = this.lock();
             state.bytes_allocated -= class.bytes();
-            state.taken[class.index()] -= 1;
+            // Dropped below: `this` keeps the pool as well.
+            let keeper = state.count_returned(class);
             state.refused += 1;
             drop(state);
+            drop(keeper);
             // The reservation may have been what another taker was refused for.
-            self.told_of_room();
+            this.told_of_room();
         }
         block
     }
 
-    /// Takes back the block of a dropped buffer, which was taken as `class`.
-    pub(super) fn give_back(&self, block: Block, class: SizeClass) {
+    /// Takes back the block of a dropped buffer, which was taken as `class`. What it returns is to
+    /// be dropped by the caller: it may be all that keeps `self`.
+    #[must_use]
+    pub(super) fn give_back(&self, block: Block, class: SizeClass) -> Option<Arc<PoolShared>> {
         if self.options.is_quarantine {
             quarantine::fill(&block, class);
         }
         let mut state = self.lock();
-        state.taken[class.index()] -= 1;
+        let keeper = state.count_returned(class);
         if self.options.is_quarantine {
             state.bytes_allocated -= class.bytes();
             state.quarantined.push((block, class));
@@ -231,6 +230,7 @@ impl PoolShared {
         }
         drop(state);
         self.told_of_room();
+        keeper
     }
 
     /// Calls `on_return` if somebody wants to know; to be called after every release of `state`
@@ -250,8 +250,8 @@ impl PoolShared {
 
     /// A panic under this lock is not possible short of a bug in it, and buffers must come back
     /// while a handler unwinds: a poisoned lock is used as it is.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> LatchGuard<'_, State> {
+        self.state.lock()
     }
 
     fn lock_on_return(&self) -> MutexGuard<'_, Option<Arc<dyn Fn() + Send + Sync>>> {
@@ -267,12 +267,39 @@ struct State {
     free: [VecDeque<Block>; SizeClass::COUNT],
     quarantined: Vec<(Block, SizeClass)>,
     taken: [usize; SizeClass::COUNT],
+    /// The pool itself, while a buffer is taken: one reference for all of them, so that none counts
+    /// one of its own.
+    keeper: Option<Arc<PoolShared>>,
     /// The bytes of `taken` and `free`.
     bytes_allocated: usize,
     refused: u64,
 }
 
 impl State {
+    /// A free buffer's memory, counted as taken.
+    fn take_free(&mut self, pool: &Arc<PoolShared>, class: SizeClass) -> Option<Block> {
+        let block = self.free[class.index()].pop_back()?;
+        self.count_taken(pool, class);
+        Some(block)
+    }
+
+    fn count_taken(&mut self, pool: &Arc<PoolShared>, class: SizeClass) {
+        self.taken[class.index()] += 1;
+        if self.keeper.is_none() {
+            self.keeper = Some(Arc::clone(pool));
+        }
+    }
+
+    /// One less; with the last goes what keeps the pool, which may be dropped only when nobody uses
+    /// the pool by a reference that this has kept.
+    fn count_returned(&mut self, class: SizeClass) -> Option<Arc<PoolShared>> {
+        self.taken[class.index()] -= 1;
+        match self.taken.iter().sum() {
+            0 => self.keeper.take(),
+            _ => None,
+        }
+    }
+
     /// Makes sure that one more block of `class` fits under the bound, by releasing free blocks of
     /// the other classes. Releases nothing if that would not be enough.
     fn make_room(&mut self, class: SizeClass, bytes_max: usize) -> bool {

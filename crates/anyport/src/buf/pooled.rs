@@ -32,7 +32,8 @@ use super::pool::PoolShared;
 /// assert_eq!(buffer.capacity(), 4096);
 /// ```
 pub struct PooledBuffer {
-    pool: Arc<PoolShared>,
+    /// Where it goes back to; alive as long as any buffer is taken.
+    pool: NonNull<PoolShared>,
     /// The start of `class.bytes()` bytes that belong to this buffer alone.
     start: NonNull<u8>,
     /// At most `class.bytes()`; the bytes before it are initialised.
@@ -47,8 +48,8 @@ unsafe impl Sync for PooledBuffer {}
 
 impl PooledBuffer {
     /// An empty buffer over `block`, which was allocated for `class` and is counted as taken.
-    pub(super) fn new(pool: Arc<PoolShared>, block: Block, class: SizeClass) -> Self {
-        Self { pool, start: block.0, len: 0, class }
+    pub(super) fn new(pool: &Arc<PoolShared>, block: Block, class: SizeClass) -> Self {
+        Self { pool: NonNull::from(&**pool), start: block.0, len: 0, class }
     }
 
     /// The bytes written so far: what can be read, and what a send sends.
@@ -127,6 +128,13 @@ impl PooledBuffer {
         self.len = 0;
     }
 
+    /// What a receive may write: the start and the capacity. Good until the buffer is dropped; a
+    /// move does not end it.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    pub(crate) fn write_parts(&mut self) -> (*mut u8, usize) {
+        (self.as_mut_ptr(), self.capacity())
+    }
+
     /// The start of the memory, good for reading `len` bytes.
     pub(super) fn as_ptr(&self) -> *const u8 {
         self.start.as_ptr()
@@ -192,7 +200,10 @@ impl fmt::Debug for PooledBuffer {
 
 impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        self.pool.give_back(Block(self.start), self.class);
+        // SAFETY: the pool keeps itself as long as a buffer is counted as taken, as this one is
+        // until here. What is returned is that keeping, which must outlive the call.
+        let keeper = unsafe { self.pool.as_ref() }.give_back(Block(self.start), self.class);
+        drop(keeper);
     }
 }
 

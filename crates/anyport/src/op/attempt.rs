@@ -7,17 +7,18 @@ use super::name::{Operation, OperationKind, Side};
 use super::transmission::{self, Next};
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
+use crate::latch::LatchGuard;
 use crate::sys::{Event, FileRegion, Outcome, Request, RequestKind, error_from_code};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
 
 impl Core {
     /// Issues what the operation starts, or goes on, with. What needs no request is over at once.
     pub(super) fn first_attempt(
         &self,
         serving: usize,
-        mut body: MutexGuard<'_, Body>,
+        mut body: LatchGuard<'_, Body>,
     ) -> Option<Completion> {
         let handle = body.handle.as_ref()?;
         let request = match body.kind {
@@ -78,7 +79,7 @@ impl Core {
     pub(super) fn advance(
         &self,
         serving: usize,
-        mut body: MutexGuard<'_, Body>,
+        mut body: LatchGuard<'_, Body>,
         event: Event,
     ) -> Option<Completion> {
         if body.kind == OperationKind::ReceiveStream {
@@ -136,7 +137,7 @@ impl Core {
     fn moved(
         &self,
         serving: usize,
-        mut body: MutexGuard<'_, Body>,
+        mut body: LatchGuard<'_, Body>,
         bytes: usize,
     ) -> Option<Completion> {
         let is_wait_over = matches!(body.request, RequestKind::Readable | RequestKind::Writable);
@@ -250,7 +251,7 @@ impl Core {
     fn failed(
         &self,
         serving: usize,
-        mut body: MutexGuard<'_, Body>,
+        mut body: LatchGuard<'_, Body>,
         code: i32,
     ) -> Option<Completion> {
         let handle = Arc::clone(body.handle.as_ref()?);
@@ -300,7 +301,7 @@ impl Core {
     fn accepted(
         &self,
         serving: usize,
-        mut body: MutexGuard<'_, Body>,
+        mut body: LatchGuard<'_, Body>,
         socket: socket2::Socket,
         more: bool,
     ) -> Completion {
@@ -312,7 +313,6 @@ impl Core {
             return completion;
         }
         let mut completion = Completion {
-            index: body.index,
             operation: Operation(body.token()),
             key: body.handle.as_ref().map_or(0, |h| h.key()),
             kind: body.kind,
@@ -344,7 +344,7 @@ impl Core {
         completion
     }
 
-    fn transmit(&self, serving: usize, mut body: MutexGuard<'_, Body>) -> Option<Completion> {
+    fn transmit(&self, serving: usize, mut body: LatchGuard<'_, Body>) -> Option<Completion> {
         match transmission::next(&mut body, |class| self.pool().take(class)) {
             Next::OnSocket(request) => self.issue(serving, &mut body, request),
             Next::OnFile(request, file) => self.issue_on(serving, &mut body, &file, request),

@@ -156,15 +156,36 @@ impl Body {
         }
     }
 
-    /// Ends the operation: what it held comes out, the generation moves, the slot stays reserved
-    /// until the layer above has taken the context.
+    /// This outcome ends the operation, and nobody is told; what it holds can be dropped anywhere.
+    pub(super) fn ends_quietly_with(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Bytes(bytes) if self.is_quiet => {
+                let is_transfer =
+                    matches!(self.request, RequestKind::Transfer | RequestKind::TransferMessage);
+                is_transfer
+                    && self.kind == OperationKind::Send
+                    && self.done + bytes >= self.buffers.total_len()
+                    && self.buffers.are_of_plain_memory()
+            }
+            _ => false,
+        }
+    }
+
+    /// The operation is over: late events and cancels pass by.
+    pub(super) fn retire(&mut self) {
+        debug_assert!(self.phase != Phase::Finished && self.handle.is_none());
+        self.generation = (self.generation + 1) & GENERATION_MASK;
+        self.phase = Phase::Finished;
+    }
+
+    /// Ends the operation, whose handle was taken out: what it held comes out, the generation
+    /// moves, the slot stays reserved until the layer above has taken the context.
     pub(super) fn finish(
         &mut self,
+        handle: Option<&HandleCore>,
         result: Result<usize, Error>,
-    ) -> (Completion, Option<Arc<HandleCore>>) {
-        debug_assert!(self.phase != Phase::Finished);
+    ) -> Completion {
         let operation = Operation(self.token());
-        let handle = self.handle.take();
         let mut buffers = self.buffers.take();
         if let Some(waiting) = self.waiting.as_mut() {
             // What arrived after the end belongs to nobody.
@@ -173,15 +194,13 @@ impl Body {
         if let Some(transmitting) = self.transmitting.take() {
             buffers = transmitting.into_buffers();
         }
-        self.generation = (self.generation + 1) & GENERATION_MASK;
-        self.phase = Phase::Finished;
-        let completion = Completion {
-            index: self.index,
+        self.retire();
+        Completion {
             operation,
-            key: handle.as_ref().map_or(0, |h| h.key()),
+            key: handle.map_or(0, HandleCore::key),
             kind: self.kind,
             is_quiet: self.is_quiet && result.is_ok(),
-            result,
+            result: result.map_err(Box::new),
             buffers,
             more: false,
             is_held: false,
@@ -189,22 +208,20 @@ impl Body {
             accepted: None,
             next: None,
             last: None,
-        };
-        (completion, handle)
+        }
     }
 }
 
 /// What the layer above makes a packet of.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    /// The slot, and so the context's place.
-    pub(crate) index: u32,
     pub(crate) operation: Operation,
     pub(crate) key: usize,
     pub(crate) kind: OperationKind,
     /// No packet is made of it: only its context and its slot are to be dropped.
     pub(crate) is_quiet: bool,
-    pub(crate) result: Result<usize, Error>,
+    /// Boxed, since failures are rare and completions are moved about.
+    pub(crate) result: Result<usize, Box<Error>>,
     pub(crate) buffers: Buffers,
     /// The operation goes on: the context stays. When false the slot must be released.
     pub(crate) more: bool,
@@ -218,3 +235,12 @@ pub(crate) struct Completion {
     /// The same stream's last completion, which follows this one.
     pub(crate) last: Option<Box<Completion>>,
 }
+
+impl Completion {
+    /// The slot, and so the context's place.
+    pub(crate) fn index(&self) -> u32 {
+        self.operation.0.index()
+    }
+}
+
+const _: () = assert!(size_of::<Completion>() <= 128, "completions are moved about");

@@ -7,10 +7,11 @@ use super::name::{OperationKind, Side};
 use super::table::OpTable;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
+use crate::latch::{Latch, LatchGuard};
 use crate::sys::{Backend, Event, Outcome, Reaped, Request, Token, receive_pooled_now};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Limits and defaults of the operations of a port.
 pub(crate) struct CoreOptions {
@@ -20,6 +21,25 @@ pub(crate) struct CoreOptions {
     pub(crate) receive_class: SizeClass,
 }
 
+/// Numbers of operations that have ended, and of which nobody is told.
+#[derive(Default)]
+pub(crate) struct QuietEnds {
+    numbers: Vec<u32>,
+}
+
+impl QuietEnds {
+    /// So many, and a thread looks at something else.
+    const MAX: usize = 32;
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.numbers.len() >= Self::MAX
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<u32> {
+        self.numbers.pop()
+    }
+}
+
 /// See the module documentation.
 pub(crate) struct Core {
     backend: Backend,
@@ -27,7 +47,7 @@ pub(crate) struct Core {
     pub(super) options: CoreOptions,
     pool: BufferPool,
     /// One lock a lane: events of a lane become completions in their order, one thread at a time.
-    pub(super) reaping: Box<[Mutex<Reaped>]>,
+    pub(super) reaping: Box<[Latch<Reaped>]>,
     /// Completions that no lane's event brings: of cancelled, aborted and released operations.
     ready: Mutex<VecDeque<Completion>>,
     ready_len: AtomicUsize,
@@ -49,7 +69,7 @@ impl Core {
             table: OpTable::new(options.operations_max),
             options,
             pool: pool.clone(),
-            reaping: (0..lanes).map(|_| Mutex::default()).collect(),
+            reaping: (0..lanes).map(|_| Latch::default()).collect(),
             ready: Mutex::new(VecDeque::new()),
             ready_len: AtomicUsize::new(0),
             starved: Mutex::new(Vec::new()),
@@ -108,14 +128,18 @@ impl Core {
     /// The next completion of a lane, in the order of its events. `serving` is the lane that the
     /// calling thread serves: follow-up requests go there. `upcoming` is told the numbers of
     /// operations whose completions will follow soon.
+    ///
+    /// `quiet` takes up the numbers of operations that ended on the way and of which nobody is told:
+    /// when it is full there may be more. Their contexts are to be dropped, and they released.
     pub(crate) fn next_completion(
         &self,
         lane: usize,
         serving: usize,
+        quiet: &mut QuietEnds,
         upcoming: impl Fn(u32),
     ) -> Option<Completion> {
         let mut reaped = self.reaped(lane);
-        self.reap(&mut reaped, lane, serving, upcoming)
+        self.reap(&mut reaped, lane, serving, quiet, upcoming)
     }
 
     /// As `next_completion` for another thread's lane: gives way to whoever is at it.
@@ -123,13 +147,14 @@ impl Core {
         &self,
         lane: usize,
         serving: usize,
+        quiet: &mut QuietEnds,
         upcoming: impl Fn(u32),
     ) -> Option<Completion> {
         if !self.backend.has_events(lane) {
             return None;
         }
-        let mut reaped = self.reaping[lane].try_lock().ok()?;
-        self.reap(&mut reaped, lane, serving, upcoming)
+        let mut reaped = self.reaping[lane].try_lock()?;
+        self.reap(&mut reaped, lane, serving, quiet, upcoming)
     }
 
     /// Takes events of a lane, whose lock is held, until one of them completes an operation.
@@ -138,9 +163,10 @@ impl Core {
         reaped: &mut Reaped,
         lane: usize,
         serving: usize,
+        quiet: &mut QuietEnds,
         upcoming: impl Fn(u32),
     ) -> Option<Completion> {
-        let completion = self.take_event(reaped, lane, serving, upcoming)?;
+        let completion = self.take_event(reaped, lane, serving, Some(quiet), upcoming)?;
         if self.ready_len.load(Ordering::Acquire) == 0 {
             return Some(completion);
         }
@@ -151,15 +177,15 @@ impl Core {
     }
 
     /// Queues every completion of a lane, for a thread that handles none itself.
-    pub(crate) fn queue_completions(&self, lane: usize) {
+    pub(crate) fn queue_completions(&self, lane: usize, serving: usize) {
         let mut reaped = self.reaped(lane);
-        while let Some(completion) = self.take_event(&mut reaped, lane, lane, |_| {}) {
-            self.push_ready(lane, completion);
+        while let Some(completion) = self.take_event(&mut reaped, lane, serving, None, |_| {}) {
+            self.push_ready(serving, completion);
         }
     }
 
-    fn reaped(&self, lane: usize) -> MutexGuard<'_, Reaped> {
-        self.reaping[lane].lock().unwrap_or_else(PoisonError::into_inner)
+    fn reaped(&self, lane: usize) -> LatchGuard<'_, Reaped> {
+        self.reaping[lane].lock()
     }
 
     pub(super) fn take_event(
@@ -167,6 +193,7 @@ impl Core {
         reaped: &mut Reaped,
         lane: usize,
         serving: usize,
+        mut quiet: Option<&mut QuietEnds>,
         upcoming: impl Fn(u32),
     ) -> Option<Completion> {
         let upcoming = |token: Token| {
@@ -174,8 +201,11 @@ impl Core {
             upcoming(token.index());
         };
         while let Some(event) = self.backend.next_event(lane, lane == serving, reaped, upcoming) {
-            if let Some(completion) = self.on_event(serving, event) {
+            if let Some(completion) = self.on_event(serving, event, quiet.as_deref_mut()) {
                 return Some(completion);
+            }
+            if quiet.as_ref().is_some_and(|quiet| quiet.is_full()) {
+                return None;
             }
         }
         None
@@ -260,33 +290,63 @@ impl Core {
     }
 
     /// An event met its operation, or passed by because the operation is over.
-    fn on_event(&self, serving: usize, event: Event) -> Option<Completion> {
+    fn on_event(
+        &self,
+        serving: usize,
+        mut event: Event,
+        quiet: Option<&mut QuietEnds>,
+    ) -> Option<Completion> {
         let body = self.table.lock(event.token.index());
         if !body.is_current(event.token) {
             return None;
         }
-        let outcome = match (event.outcome, &body.handle) {
-            (Outcome::ReadyForPooled, Some(handle)) => {
-                receive_pooled_now(handle.descriptor(), &self.pool, handle.receive_class())
+        if let Some(quiet) = quiet
+            && body.ends_quietly_with(&event.outcome)
+        {
+            quiet.numbers.push(body.index);
+            self.end_quietly(serving, body);
+            return None;
+        }
+        if matches!(event.outcome, Outcome::ReadyForPooled)
+            && let Some(handle) = &body.handle
+        {
+            let class = handle.receive_class();
+            event.outcome = receive_pooled_now(handle.descriptor(), &self.pool, class);
+        }
+        self.advance(serving, body, event)
+    }
+
+    /// Ends an operation of which nobody is told: nothing has to find a place before the next in
+    /// line begins.
+    fn end_quietly(&self, serving: usize, mut body: LatchGuard<'_, Body>) {
+        let (index, side) = (body.index, body.kind.side());
+        let handle = body.handle.take();
+        let buffers = body.buffers.take();
+        body.retire();
+        drop(body);
+        drop(buffers);
+        if let Some(handle) = handle {
+            let next = self.unlink(&mut handle.state(), side, index);
+            drop(handle);
+            if let Some(next) = next {
+                self.begin(serving, next);
             }
-            (outcome, _) => outcome,
-        };
-        self.advance(serving, body, Event { outcome, ..event })
+        }
     }
 
     /// Ends the operation. The next in line begins when its completion has found its place.
     pub(super) fn conclude(
         &self,
-        mut body: MutexGuard<'_, Body>,
+        mut body: LatchGuard<'_, Body>,
         result: Result<usize, Error>,
     ) -> Completion {
         let (index, side) = (body.index, body.kind.side());
-        let (mut completion, handle) = body.finish(result);
+        let is_reset = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Reset);
+        let handle = body.handle.take();
+        let mut completion = body.finish(handle.as_deref(), result);
         drop(body);
         if let Some(handle) = handle {
-            if let Err(error) = &completion.result
-                && error.kind() == ErrorKind::Reset
-            {
+            if is_reset {
                 handle.is_reset.store(true, Ordering::Release);
             }
             completion.next = self.unlink(&mut handle.state(), side, index);
@@ -299,7 +359,7 @@ impl Core {
         &self,
         kind: ErrorKind,
         transferred: usize,
-        body: MutexGuard<'_, Body>,
+        body: LatchGuard<'_, Body>,
     ) -> Completion {
         let error = Error::new(kind, body.kind.action()).with_transferred(transferred);
         self.conclude(body, Err(error))
@@ -335,7 +395,7 @@ impl Core {
     }
 
     /// See `begin`. What ends at once goes to the ready queue.
-    pub(super) fn begin_locked(&self, serving: usize, mut body: MutexGuard<'_, Body>) {
+    pub(super) fn begin_locked(&self, serving: usize, mut body: LatchGuard<'_, Body>) {
         body.phase = Phase::AtWork;
         if let Some(completion) = self.first_attempt(serving, body) {
             self.push_ready(serving, completion);
@@ -343,7 +403,7 @@ impl Core {
     }
 
     /// The operation waits for a pooled buffer to come back.
-    pub(super) fn starve(&self, serving: usize, mut body: MutexGuard<'_, Body>) {
+    pub(super) fn starve(&self, serving: usize, mut body: LatchGuard<'_, Body>) {
         body.phase = Phase::Starved;
         let token = body.token();
         drop(body);
@@ -433,7 +493,7 @@ impl Core {
     pub(super) fn all_current(&self) -> Vec<(Arc<HandleCore>, Token)> {
         let mut all = Vec::new();
         for slot in self.table.iter() {
-            let body = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let body = slot.lock();
             if let Some(handle) = &body.handle {
                 all.push((Arc::clone(handle), body.token()));
             }

@@ -129,10 +129,10 @@ impl Core {
         }
         let (index, side, done) = (body.index, body.kind.side(), body.done);
         let error = Error::new(kind, body.kind.action()).with_transferred(done);
-        let (completion, handle) = body.finish(Err(error));
+        // One of several references: the caller holds another.
+        drop(body.handle.take());
+        let completion = body.finish(Some(handle), Err(error));
         drop(body);
-        // `handle` is one of several references: the caller holds another.
-        drop(handle);
         let next = self.unlink(state, side, index);
 
         self.queue_ready(completion);

@@ -4,17 +4,18 @@ use super::body::NONE;
 use super::core::Core;
 use super::table::OpTable;
 use crate::buf::SizeClass;
+use crate::latch::{Latch, LatchGuard};
 use crate::sys::{Association, Descriptor};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What all duplicates of a handle share.
 pub(crate) struct HandleCore {
     pub(super) core: Arc<Core>,
     descriptor: Option<Descriptor>,
     key: usize,
-    state: Mutex<HandleState>,
+    state: Latch<HandleState>,
     /// Duplicates in the user's hands; the last one closes.
     duplicates: AtomicU32,
     receive_class: AtomicU8,
@@ -61,7 +62,7 @@ impl HandleCore {
             core,
             descriptor: Some(descriptor),
             key,
-            state: Mutex::new(HandleState {
+            state: Latch::new(HandleState {
                 receiving: OpQueue::EMPTY,
                 sending: OpQueue::EMPTY,
                 unordered: None,
@@ -85,8 +86,8 @@ impl HandleCore {
         self.descriptor.as_ref().expect("only taken when the handle is dropped or given away")
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, HandleState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn state(&self) -> LatchGuard<'_, HandleState> {
+        self.state.lock()
     }
 
     pub(crate) fn receive_class(&self) -> SizeClass {

@@ -20,7 +20,7 @@ mod table;
 mod transmission;
 
 pub(crate) use body::Completion;
-pub(crate) use core::{Core, CoreOptions};
+pub(crate) use core::{Core, CoreOptions, QuietEnds};
 pub(crate) use handle::HandleCore;
 pub use name::{Operation, OperationKind};
 pub(crate) use rescue::Extent;

@@ -13,7 +13,7 @@ use super::core::Core;
 use super::handle::HandleCore;
 use super::name::OperationKind;
 use crate::sys::{Event, Outcome, RequestKind, TakeOver, Token};
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::Arc;
 
 /// So many requests under way are taken over together, without asking which would find something:
 /// asking costs about as much.
@@ -38,13 +38,9 @@ impl Core {
             self.backend().flush(lane);
             return false;
         };
-        let mut reaped = match self.reaping[lane].try_lock() {
-            Ok(reaped) => reaped,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Somebody is at its completions, perhaps its own thread.
-            Err(TryLockError::WouldBlock) => return false,
-        };
-        while let Some(completion) = self.take_event(&mut reaped, lane, serving, |_| {}) {
+        // Somebody may be at its completions, perhaps its own thread.
+        let Some(mut reaped) = self.reaping[lane].try_lock() else { return false };
+        while let Some(completion) = self.take_event(&mut reaped, lane, serving, None, |_| {}) {
             self.push_ready(serving, completion);
         }
         for token in taking.take_staged() {
@@ -79,9 +75,7 @@ impl Core {
             std::thread::yield_now();
         }
         self.backend().retire(lane);
-        while let Some(completion) = self.next_completion(lane, clerk, |_| {}) {
-            self.push_ready(clerk, completion);
-        }
+        self.queue_completions(lane, clerk);
     }
 
     fn take_one(&self, lane: usize, serving: usize, pending: &Pending, taking: &mut TakeOver<'_>) {
@@ -119,7 +113,7 @@ impl Core {
     fn pending(&self, lane: usize) -> Vec<Pending> {
         let mut all = Vec::new();
         for slot in self.table.iter() {
-            let body = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let body = slot.lock();
             if body.has_request_on(lane)
                 && let Some(handle) = &body.handle
             {

@@ -10,8 +10,8 @@ use super::core::Core;
 use super::name::Operation;
 use crate::buf::{Buffers, PooledBuffer};
 use crate::error::{Error, ErrorKind};
+use crate::latch::LatchGuard;
 use crate::sys::{Event, Outcome, Request, RequestKind, Token, error_from_code};
-use std::sync::MutexGuard;
 
 /// How a receive stream stands.
 #[derive(Clone, Copy, Default)]
@@ -31,7 +31,7 @@ impl Core {
     pub(super) fn advance_stream(
         &self,
         serving: usize,
-        mut body: MutexGuard<'_, Body>,
+        mut body: LatchGuard<'_, Body>,
         event: Event,
     ) -> Option<Completion> {
         body.stream.is_armed = event.more;
@@ -105,7 +105,7 @@ impl Core {
     fn deliver(
         &self,
         serving: usize,
-        mut body: MutexGuard<'_, Body>,
+        mut body: LatchGuard<'_, Body>,
         outcome: Outcome,
     ) -> Option<Completion> {
         match outcome {
@@ -174,12 +174,11 @@ impl Core {
         body.stream.is_held = true;
         body.done += buffer.len();
         Completion {
-            index: body.index,
             operation: Operation(body.token()),
             key: body.handle.as_ref().map_or(0, |h| h.key()),
             kind: body.kind,
             is_quiet: false,
-            result,
+            result: result.map_err(Box::new),
             buffers: Buffers::from(buffer),
             more: true,
             is_held: true,

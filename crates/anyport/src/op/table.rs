@@ -5,9 +5,10 @@
 //! for many slots, and never more than a quarter of the slots made ahead of need.
 
 use super::body::{Body, NONE};
+use crate::latch::{Latch, LatchGuard};
 use crate::sys::prefetch;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Slots in the first chunk; a power of two.
 const FIRST_CHUNK: usize = 256;
@@ -29,7 +30,16 @@ impl<E> Chunks<E> {
     }
 
     /// The entry of this number; its chunk is made by `make`, which is given each number.
+    #[inline]
     pub(crate) fn get_or_make(&self, index: u32, make: impl Fn(u32) -> E) -> &E {
+        match self.get(index) {
+            Some(entry) => entry,
+            None => self.make(index, make),
+        }
+    }
+
+    #[cold]
+    fn make(&self, index: u32, make: impl Fn(u32) -> E) -> &E {
         let (chunk, start, offset) = place(index);
         let entries = self.chunks[chunk]
             .get_or_init(|| (0..size_of_chunk(chunk)).map(|i| make((start + i) as u32)).collect());
@@ -84,12 +94,12 @@ fn size_of_chunk(chunk: usize) -> usize {
 /// The slots.
 pub(crate) struct OpTable {
     slots: Chunks<Slot>,
-    free: Mutex<FreeList>,
+    free: Latch<FreeList>,
     limit: usize,
 }
 
 struct Slot {
-    body: Mutex<Body>,
+    body: Latch<Body>,
     /// The next operation in line on the same side of the handle, whose lock guards it: atomic
     /// only because no lock of this table does.
     next: AtomicU32,
@@ -107,14 +117,14 @@ impl OpTable {
     pub(super) fn new(limit: usize) -> Self {
         OpTable {
             slots: Chunks::new(),
-            free: Mutex::new(FreeList { numbers: Vec::new(), fresh: 0, reserved: 0 }),
+            free: Latch::new(FreeList { numbers: Vec::new(), fresh: 0, reserved: 0 }),
             limit,
         }
     }
 
     /// Reserves a slot; `None` at the limit.
     pub(super) fn reserve(&self) -> Option<u32> {
-        let mut free = self.free();
+        let mut free = self.free.lock();
         let index = match free.numbers.pop() {
             Some(index) => index,
             None if (free.fresh as usize) < self.limit => {
@@ -129,11 +139,11 @@ impl OpTable {
 
     /// Gives a slot back.
     pub(super) fn release(&self, index: u32) {
-        self.free().numbers.push(index);
+        self.free.lock().numbers.push(index);
     }
 
-    pub(super) fn lock(&self, index: u32) -> MutexGuard<'_, Body> {
-        self.slot(index).body.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self, index: u32) -> LatchGuard<'_, Body> {
+        self.slot(index).body.lock()
     }
 
     /// The operation in line behind this one, `NONE` at the end; the handle's lock is held.
@@ -148,13 +158,9 @@ impl OpTable {
 
     fn slot(&self, index: u32) -> &Slot {
         self.slots.get_or_make(index, |index| Slot {
-            body: Mutex::new(Body::new(index)),
+            body: Latch::new(Body::new(index)),
             next: AtomicU32::new(NONE),
         })
-    }
-
-    fn free(&self) -> MutexGuard<'_, FreeList> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the processor for a slot that will be locked soon.
@@ -164,17 +170,17 @@ impl OpTable {
 
     /// Slots in use: operations under way, and packets not taken yet.
     pub(super) fn live(&self) -> usize {
-        let free = self.free();
+        let free = self.free.lock();
         free.fresh as usize - free.numbers.len()
     }
 
     /// Slots reserved since the table was made.
     pub(super) fn reserved(&self) -> u64 {
-        self.free().reserved
+        self.free.lock().reserved
     }
 
     /// Every slot that was ever used.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Mutex<Body>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Latch<Body>> {
         self.slots.iter().map(|(_, slot)| &slot.body)
     }
 }

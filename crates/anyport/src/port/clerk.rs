@@ -125,7 +125,8 @@ impl Clerk {
     /// Takes the events of the clerk's own lane, and hands its completions to whoever waits.
     fn serve(&self) {
         let core = self.crew.core();
-        core.queue_completions(core.backend().clerk_lane());
+        let lane = core.backend().clerk_lane();
+        core.queue_completions(lane, lane);
     }
 
     /// Nothing to watch: from here on whoever begins to run wakes the clerk. False when somebody
@@ -164,11 +165,13 @@ impl Clerk {
     /// One look at all seats: who is blocked gives its place away, who could help is woken. Says
     /// when to look again; `None`: when somebody calls.
     fn watch(&mut self) -> Option<Duration> {
-        let (actors, is_anybody_parked): (Vec<Option<Arc<Member>>>, bool) = {
+        let (actors, is_anybody_parked, is_one_alone): (Vec<Option<Arc<Member>>>, bool, bool) = {
             let seats = self.crew.seats();
-            (seats.actors().map(|a| a.cloned()).collect(), seats.parked_len() > 0)
+            let is_one_alone = seats.members().nth(1).is_none();
+            (seats.actors().map(|a| a.cloned()).collect(), seats.parked_len() > 0, is_one_alone)
         };
-        let can_others_help = is_anybody_parked || self.crew.idle.len_hint() > 0;
+        // One that sleeps now and then is no help to itself.
+        let can_others_help = !is_one_alone && (is_anybody_parked || self.crew.idle.len_hint() > 0);
         self.watched.resize(actors.len(), None);
         let mut is_anybody_running = false;
         let mut has_changed = false;
@@ -322,9 +325,7 @@ impl Clerk {
         loop {
             for lane in 0..backend.lanes() {
                 core.rescue(lane, serving, Extent::All);
-                while let Some(completion) = core.next_completion(lane, serving, |_| {}) {
-                    self.discard(completion);
-                }
+                core.queue_completions(lane, serving);
             }
             while let Some(completion) = core.next_ready(serving) {
                 self.discard(completion);
@@ -342,13 +343,13 @@ impl Clerk {
         let core = self.crew.core();
         core.begin_next(core.backend().clerk_lane(), &mut completion);
         if completion.more && !completion.is_held {
-            core.claimed(completion.index);
+            core.claimed(completion.index());
         }
         if completion.is_held {
             core.release_stream(core.backend().clerk_lane(), completion.operation.0);
         }
         if !completion.more {
-            core.release(completion.index);
+            core.release(completion.index());
         }
     }
 }

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::PoisonError;
 
-use super::atomic::{AtomicUsize, CachePadded, Mutex, MutexGuard, Ordering, fence};
+use crate::atomic::{AtomicUsize, CachePadded, Mutex, MutexGuard, Ordering, fence};
 
 /// The threads that are about to sleep or asleep, by ids of the caller's choice, newest last.
 ///

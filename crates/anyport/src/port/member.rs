@@ -5,7 +5,7 @@
 use super::crew::Crew;
 use super::idle::Since;
 use super::lookout::Lookout;
-use crate::op::Core;
+use crate::op::{Core, QuietEnds};
 use crate::sys::{Backend, ThreadClock, Token};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -173,6 +173,8 @@ pub(super) struct Membership {
     pub(super) member: Arc<Member>,
     /// Streams whose last packet this thread has taken.
     pub(super) held: Vec<Token>,
+    /// Operations that have ended quietly, between two looks for packets.
+    pub(super) quiet: QuietEnds,
     /// Packets taken since this thread last handed its requests to the kernel.
     pub(super) unflushed: u32,
     /// Whether posted packets or completions are looked at first; it alternates.
@@ -207,6 +209,7 @@ impl Membership {
                     crew: Arc::downgrade(crew),
                     core: Arc::downgrade(core),
                     held: Vec::new(),
+                    quiet: QuietEnds::default(),
                     unflushed: 0,
                     posted_first: false,
                     lookout: Lookout::default(),

@@ -5,7 +5,6 @@
 //! type; [`crew`] knows which threads belong to the port and which of them may run; [`clerk`] is
 //! the engine's own thread; [`queue`] holds posted packets, [`idle`] the threads that sleep.
 
-pub(crate) mod atomic;
 mod builder;
 mod clerk;
 mod contexts;

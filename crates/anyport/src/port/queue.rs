@@ -12,7 +12,7 @@
 use std::fmt;
 use std::mem::MaybeUninit;
 
-use super::atomic::{AtomicUsize, CachePadded, Ordering, UnsafeCell, fence, spin_loop, yield_now};
+use crate::atomic::{AtomicUsize, CachePadded, Ordering, UnsafeCell, fence, spin_loop, yield_now};
 
 /// The bit of `tail` that says the queue is closed.
 const CLOSED: usize = 1;

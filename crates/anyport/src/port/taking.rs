@@ -281,16 +281,36 @@ impl<T: Send + 'static> PortInner<T> {
         lane: usize,
         take: &mut impl FnMut(Packet<T>),
     ) -> bool {
-        for _ in 0..UNHANDED_MAX {
-            let completion = self
-                .core
-                .next_ready(lane)
-                .or_else(|| self.core.next_completion(lane, lane, |i| self.contexts.prefetch(i)))
-                .or_else(|| self.steal(membership, lane));
-            let Some(mut completion) = completion else { return false };
-            self.core.begin_next(lane, &mut completion);
-            if self.hand_over(membership, completion, take) {
-                return true;
+        let mut unhanded = 0;
+        while unhanded < UNHANDED_MAX {
+            let quiet = &mut membership.quiet;
+            let upcoming = |i| self.contexts.prefetch(i);
+            let mut completion = self.core.next_ready(lane);
+            if completion.is_none() {
+                completion = self.core.next_completion(lane, lane, quiet, upcoming);
+            }
+            if completion.is_none() && !quiet.is_full() {
+                completion = self.steal(membership, lane);
+            }
+            let may_be_more = membership.quiet.is_full();
+            while let Some(index) = membership.quiet.pop() {
+                unhanded += 1;
+                // SAFETY: the operation is over and was of no stream. `self` is called through a
+                // port.
+                let context = unsafe { self.contexts.take(index) };
+                self.core.release(index);
+                drop(context);
+            }
+            match completion {
+                Some(mut completion) => {
+                    unhanded += 1;
+                    self.core.begin_next(lane, &mut completion);
+                    if self.hand_over(membership, &mut completion, take) {
+                        return true;
+                    }
+                }
+                None if may_be_more => {}
+                None => return false,
             }
         }
         // The caller looks at the time and at who wants what, and comes back.
@@ -299,13 +319,14 @@ impl<T: Send + 'static> PortInner<T> {
     }
 
     /// Takes what another thread has no time for.
-    fn steal(&self, membership: &Membership, lane: usize) -> Option<Completion> {
+    fn steal(&self, membership: &mut Membership, lane: usize) -> Option<Completion> {
         let (lanes, clerk) = (self.core.backend().lanes(), self.core.backend().clerk_lane());
         let upcoming = |i| self.contexts.prefetch(i);
+        let quiet = &mut membership.quiet;
         let completion = (1..lanes)
             .map(|i| (lane + i) % lanes)
             .filter(|&other| other != clerk)
-            .find_map(|other| self.core.steal_completion(other, lane, upcoming))?;
+            .find_map(|other| self.core.steal_completion(other, lane, quiet, upcoming))?;
         Member::count(&membership.member.stolen);
         Some(completion)
     }
@@ -315,27 +336,27 @@ impl<T: Send + 'static> PortInner<T> {
     fn hand_over(
         &self,
         membership: &mut Membership,
-        c: Completion,
+        c: &mut Completion,
         take: &mut impl FnMut(Packet<T>),
     ) -> bool {
         if c.is_held {
             membership.held.push(c.operation.0);
         }
         let context = if c.more {
-            let _claim = (!c.is_held).then(|| Claim { core: &self.core, index: c.index });
+            let _claim = (!c.is_held).then(|| Claim { core: &self.core, index: c.index() });
             let copying = if c.is_held { Copying::One } else { Copying::Many };
             // SAFETY: `c` is a completion of a stream that goes on, and what keeps the last one
             // back, held or claimed, is released later. `self` is called through a port.
-            unsafe { self.contexts.copy(c.index, copying) }
+            unsafe { self.contexts.copy(c.index(), copying) }
         } else {
             // Another thread has taken an earlier packet of this stream and is at the line above.
-            while c.kind == OperationKind::AcceptStream && self.core.has_unclaimed(c.index) {
+            while c.kind == OperationKind::AcceptStream && self.core.has_unclaimed(c.index()) {
                 std::thread::yield_now();
             }
             // SAFETY: `c` is the last completion, and nobody is at the lines above for an earlier
             // one. `self` is called through a port.
-            let context = unsafe { self.contexts.take(c.index) };
-            self.core.release(c.index);
+            let context = unsafe { self.contexts.take(c.index()) };
+            self.core.release(c.index());
             context
         };
         let Some(context) = context else { return false };
@@ -346,12 +367,12 @@ impl<T: Send + 'static> PortInner<T> {
             key: c.key,
             kind: c.kind,
             operation: Some(c.operation),
-            result: c.result,
+            result: std::mem::replace(&mut c.result, Ok(0)).map_err(|error| *error),
             context,
-            buffers: c.buffers,
+            buffers: c.buffers.take(),
             more: c.more,
             peer: c.peer,
-            accepted: c.accepted.map(Socket::from_inner),
+            accepted: c.accepted.take().map(Socket::from_inner),
         });
         true
     }

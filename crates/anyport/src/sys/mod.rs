@@ -28,6 +28,7 @@ mod windows;
 use crate::buf::{BufferPool, PooledBuffer, SizeClass};
 use crate::error::Error;
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 #[cfg(unix)]
@@ -52,33 +53,44 @@ pub(crate) use uring::TakeOver;
 ///
 /// The generation is what keeps a late event or cancel from meeting the operation's successor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Token(u64);
+pub(crate) struct Token(NonZeroU64);
+
+/// Set in every token, so that an `Option` of one takes no more room; in no kernel word.
+const TOKEN_MARK: u64 = 1 << 63;
+
+/// The bits of a token that name its request.
+const TOKEN_BITS: u64 = 0x00ff_ffff_ffff_ffff;
 
 /// Generations are 24 bits wide: they share a kernel word of 64 with a 32-bit index and 8 bits
 /// that a backend keeps for itself.
 pub(crate) const GENERATION_MASK: u32 = 0x00ff_ffff;
 
 impl Token {
-    pub(crate) fn new(index: u32, generation: u32) -> Self {
-        Token(u64::from(generation & GENERATION_MASK) << 32 | u64::from(index))
+    pub(crate) const fn new(index: u32, generation: u32) -> Self {
+        let bits = ((generation & GENERATION_MASK) as u64) << 32 | index as u64;
+        Token::marked(bits)
+    }
+
+    const fn marked(bits: u64) -> Self {
+        Token(NonZeroU64::new(TOKEN_MARK | bits).expect("the mark is set"))
     }
 
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) fn from_bits(bits: u64) -> Self {
-        Token(bits & 0x00ff_ffff_ffff_ffff)
+        Token::marked(bits & TOKEN_BITS)
     }
 
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) fn bits(self) -> u64 {
-        self.0
+        self.0.get() & TOKEN_BITS
     }
 
     pub(crate) fn index(self) -> u32 {
-        self.0 as u32
+        self.0.get() as u32
     }
 
     pub(crate) fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.0.get() >> 32) as u32 & GENERATION_MASK
     }
 }
 

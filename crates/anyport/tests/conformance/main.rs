@@ -108,6 +108,7 @@ statements! {
         s23_a_pending_receive_does_not_hold_sends_up,
         s11_a_quiet_send_yields_a_packet_only_when_it_fails,
         s23_quiet_sends_leave_in_order_and_give_up_what_they_held,
+        s23_what_a_quiet_send_has_held_may_use_the_port_as_it_is_dropped,
         s26_closing_after_a_large_send_delivers_everything,
         s26_closing_with_receives_pending_delivers_everything,
     }

@@ -11,7 +11,9 @@ use crate::world::{
     get, get_all, port, read_exactly,
 };
 use anyport::buf::{BUFFERS_MAX, Buffer, SizeClass};
+use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
+use bytes::Bytes;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::thread;
@@ -59,6 +61,31 @@ pub fn s23_quiet_sends_leave_in_order_and_give_up_what_they_held(kind: BackendKi
     assert_eq!((Arc::strong_count(&context), pool.live()), (1, 0));
     drop(handle);
     assert_eq!(reader.join().expect("the bytes"), count * 1000);
+}
+
+pub fn s23_what_a_quiet_send_has_held_may_use_the_port_as_it_is_dropped(kind: BackendKind) {
+    struct Owner {
+        bytes: Vec<u8>,
+        handle: SocketHandle<u32>,
+    }
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            self.handle.send(b"second".to_vec(), 2).expect("it is connected");
+        }
+    }
+    let port = port(kind);
+    let (handle, mut peer) = connection(&port, 14);
+    let owner = Owner { bytes: b"first, ".to_vec(), handle: handle.clone() };
+    handle.send_quiet(Bytes::from_owner(owner), 1).expect("started");
+    let packet = get(&port);
+    assert_eq!((packet.context, packet.result), (2, Ok(6)));
+    assert_eq!(read_exactly(&mut peer, 13), b"first, second");
+    assert_nothing_is_left(&port);
 }
 
 pub fn s11_a_quiet_send_yields_a_packet_only_when_it_fails(kind: BackendKind) {

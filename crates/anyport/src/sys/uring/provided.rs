@@ -6,7 +6,7 @@
 
 use super::ring::Ring;
 use super::translate::group_id;
-use crate::buf::{Buffer, BufferPool, PooledBuffer, SizeClass};
+use crate::buf::{BufferPool, PooledBuffer, SizeClass};
 use io_uring::types::BufRingEntry;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -148,11 +148,9 @@ impl Group {
     fn top_up(&mut self, pool: &BufferPool) {
         let before = self.tail;
         let wanted = self.target.saturating_sub(self.provided());
-        pool.take_many(self.class, wanted, |buffer| {
+        pool.take_many(self.class, wanted, |mut buffer| {
             let id = self.free_ids.pop().expect("the target is at most the number of ids");
-            let mut buffer = Buffer::from(buffer);
-            let (address, length) =
-                buffer.write_parts().expect("a pooled buffer can be written to");
+            let (address, length) = buffer.write_parts();
             let slot = usize::from(self.tail & (PROVIDED_MAX - 1));
             // SAFETY: `slot` is within the PROVIDED_MAX entries of the allocation. The kernel does
             // not read an entry before the tail says so, below.
@@ -161,7 +159,6 @@ impl Group {
             entry.set_len(length as u32);
             entry.set_bid(id);
             self.tail = self.tail.wrapping_add(1);
-            let buffer = buffer.into_pooled().expect("it was made from a pooled buffer");
             self.slots[usize::from(id)] = Some(buffer);
         });
         if self.tail != before {

@@ -10,7 +10,7 @@ use windows_sys::Win32::Networking::WinSock::{WSABUF, WSARecv};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 const LANES: usize = 2;
-const TOKEN: Token = Token(7);
+const TOKEN: Token = Token::new(7, 0);
 
 fn backend() -> Windows {
     let pool = BufferPool::new(PoolOptions::default());
@@ -141,7 +141,7 @@ fn a_cancelled_request_ends_once_and_its_slot_serves_again() {
     let (descriptor, mut peer) = connection(&backend);
     for _ in 0..100 {
         issue(&backend, 0, &descriptor, Request::Readable);
-        backend.cancel(0, &descriptor, RequestKind::Readable, Token(8));
+        backend.cancel(0, &descriptor, RequestKind::Readable, Token::new(8, 0));
         backend.cancel(0, &descriptor, RequestKind::Readable, TOKEN);
         backend.cancel(0, &descriptor, RequestKind::Readable, TOKEN);
         assert!(matches!(next(&backend).outcome, Outcome::Interrupted));

@@ -81,7 +81,7 @@ fn a_cancel_ends_what_waits_once_and_finds_nothing_else() {
         let near = attached(&backend, near);
         let mut memory = [0u8; 4];
         issue(&backend, &near, Request::Receive(region(&mut memory)), TOKEN);
-        backend.cancel(0, &near, Token(8));
+        backend.cancel(0, &near, Token::new(8, 0));
         assert_no_event(&backend);
         backend.cancel(0, &near, TOKEN);
         backend.cancel(0, &near, TOKEN);
@@ -101,5 +101,5 @@ fn a_second_request_in_one_direction_is_refused() {
     let (near, _far) = pair();
     let near = attached(&backend, near);
     issue(&backend, &near, Request::Readable, TOKEN);
-    issue(&backend, &near, Request::Readable, Token(8));
+    issue(&backend, &near, Request::Readable, Token::new(8, 0));
 }

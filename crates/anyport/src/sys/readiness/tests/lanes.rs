@@ -101,12 +101,12 @@ fn a_queue_that_never_runs_dry_does_not_hide_the_other_sockets() {
         issue(&backend, &near, Request::Readable, TOKEN);
         look(&backend);
         far.write_all(b"x").expect("writes");
-        issue(&backend, &busy, Request::Writable, Token(8));
+        issue(&backend, &busy, Request::Writable, Token::new(8, 0));
         // Always one event in the queue: nobody gets to wait.
         while let event = next(&backend)
             && event.token != TOKEN
         {
-            issue(&backend, &busy, Request::Writable, Token(8));
+            issue(&backend, &busy, Request::Writable, Token::new(8, 0));
         }
         while backend.next_event(0).is_some() {}
         backend.detach(&near);

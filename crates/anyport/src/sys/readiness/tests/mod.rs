@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
 const LANES: usize = 2;
-const TOKEN: Token = Token(7);
+const TOKEN: Token = Token::new(7, 0);
 
 fn options(pool: BufferPool) -> BackendOptions {
     BackendOptions { lanes: LANES, submission_entries: 0, completion_entries: 0, pool }

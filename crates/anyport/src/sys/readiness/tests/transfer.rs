@@ -100,7 +100,7 @@ fn sends_and_writable_wait_for_room_while_a_receive_waits_too() {
         let (near, mut far) = pair();
         let near = attached(&backend, near);
         let (mut memory, mut incoming) = (vec![5u8; 1 << 16], [0u8; 1]);
-        let receive = Token(8);
+        let receive = Token::new(8, 0);
         issue(&backend, &near, Request::Receive(region(&mut incoming)), receive);
         let mut sent = 0;
         let mut is_waiting = false;
@@ -146,9 +146,9 @@ fn a_datagram_comes_with_its_sender_and_says_when_it_did_not_fit() {
         from.set([region(&mut a), region(&mut b)].into_iter(), 0, None, true);
         issue(&backend, &near, Request::ReceiveMessage(&raw mut *from), TOKEN);
         look(&backend);
-        issue(&backend, &far, Request::SendMessage(&raw mut *to), Token(8));
+        issue(&backend, &far, Request::SendMessage(&raw mut *to), Token::new(8, 0));
         let (first, second) = (next(&backend), next(&backend));
-        assert_eq!((first.token, second.token), (Token(8), TOKEN));
+        assert_eq!((first.token, second.token), (Token::new(8, 0), TOKEN));
         assert_eq!((bytes(first), bytes(second)), (8, 6));
         assert_eq!((&a, &b), (b"da", b"tagr"));
         assert_eq!(from.sender(), Some(there));

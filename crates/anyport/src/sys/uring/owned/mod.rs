@@ -26,6 +26,7 @@ use super::sorting::Found;
 use super::translate;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
+use crate::latch::Latch;
 use crate::sys::{Event, Token};
 use completions::Completions;
 use io_uring::{squeue, types};
@@ -49,7 +50,7 @@ pub(super) struct OwnedLane {
     options: RingOptions,
     /// The thread that the ring belongs to; 0 when there is no ring.
     owner: AtomicU64,
-    staged: Mutex<VecDeque<squeue::Entry>>,
+    staged: Latch<VecDeque<squeue::Entry>>,
     /// Something was staged since the owner last filled its submission queue.
     has_staged: AtomicBool,
     /// Size classes whose buffer group the owner is to register before it submits: a bit each.
@@ -60,7 +61,7 @@ pub(super) struct OwnedLane {
     /// buffer that comes back under any other.
     bell_target: Mutex<Option<Arc<Ring>>>,
     lease: Mutex<Leased>,
-    completions: Mutex<Completions>,
+    completions: Latch<Completions>,
     /// Events that were reaped into the lane's queue above and not taken yet.
     reaped_len: AtomicUsize,
     /// Everything that was under way was taken over, and the owner has not been back.
@@ -93,13 +94,13 @@ impl OwnedLane {
         OwnedLane {
             options,
             owner: AtomicU64::new(0),
-            staged: Mutex::default(),
+            staged: Latch::default(),
             has_staged: AtomicBool::new(false),
             wanted_groups: AtomicU8::new(0),
             refused_groups: AtomicU8::new(0),
             bell_target: Mutex::default(),
             lease: Mutex::default(),
-            completions: Mutex::new(Completions::new(options.provided_bytes_max)),
+            completions: Latch::new(Completions::new(options.provided_bytes_max)),
             reaped_len: AtomicUsize::new(0),
             is_emptied: AtomicBool::new(false),
             is_notified: AtomicBool::new(false),
@@ -124,7 +125,7 @@ impl OwnedLane {
         let ring = Arc::new(ring);
         leased.ring = Some(Arc::clone(&ring));
         *lock(&self.bell_target) = Some(Arc::clone(&ring));
-        lock(&self.completions).ring = Some(ring);
+        self.completions.lock().ring = Some(ring);
         self.owner.store(token.number(), Ordering::Release);
         Ok(true)
     }
@@ -149,7 +150,7 @@ impl OwnedLane {
         let Some(ring) = leased.ring.take() else { return };
         while ring.unsubmitted_len() > 0 || ring.is_overflown() {
             // Everything that moves bytes completes when it is submitted; no completion is lost.
-            lock(&self.completions).reap_all(pool);
+            self.completions.lock().reap_all(pool);
             if ring.submitter().submit().is_err() {
                 std::thread::yield_now();
             }
@@ -157,7 +158,7 @@ impl OwnedLane {
         *lock(&self.bell_target) = None;
         let owner = self.owner.swap(0, Ordering::AcqRel);
         let (groups, disowned) = {
-            let mut completions = lock(&self.completions);
+            let mut completions = self.completions.lock();
             completions.reap_all(pool);
             completions.ring = None;
             let fresh = Groups::new(self.options.provided_bytes_max);
@@ -181,7 +182,7 @@ impl OwnedLane {
     /// out again by a `TakeOver`. An entry that may stay under way names no memory of its operation,
     /// so that it can be disowned.
     pub(super) unsafe fn push(&self, entry: squeue::Entry) {
-        lock(&self.staged).push_back(entry);
+        self.staged.lock().push_back(entry);
         self.has_staged.store(true, Ordering::Release);
         self.is_emptied.store(false, Ordering::Release);
     }
@@ -269,7 +270,7 @@ impl OwnedLane {
         bell: &Bell,
         upcoming: impl Fn(Token),
     ) {
-        let mut completions = lock(&self.completions);
+        let mut completions = self.completions.lock();
         let mut took_wake_up = false;
         while events.len() < ahead {
             let event = match completions.next() {
@@ -301,7 +302,7 @@ impl OwnedLane {
     pub(super) fn backlog(&self) -> usize {
         let reaped = self.reaped_len.load(Ordering::Acquire);
         // Somebody is at it: there may be something.
-        let Ok(completions) = self.completions.try_lock() else { return reaped + 1 };
+        let Some(completions) = self.completions.try_lock() else { return reaped + 1 };
         let Some(ring) = &completions.ring else { return reaped + completions.stash.len() };
         reaped + completions.stash.len() + ring.completions_len()
     }
@@ -314,7 +315,7 @@ impl OwnedLane {
         if self.is_emptied.load(Ordering::Acquire) {
             return false;
         }
-        let Ok(completions) = self.completions.try_lock() else { return false };
+        let Some(completions) = self.completions.try_lock() else { return false };
         completions.ring.as_ref().is_some_and(|ring| ring.has_deferred_work())
     }
 
@@ -325,7 +326,7 @@ impl OwnedLane {
     }
 
     pub(super) fn replenish(&self, class: SizeClass, pool: &BufferPool) -> bool {
-        lock(&self.completions).groups.grow(class, pool)
+        self.completions.lock().groups.grow(class, pool)
     }
 
     /// Takes the lease for another thread than the owner; `None` while the owner is in the kernel,
@@ -351,7 +352,7 @@ impl OwnedLane {
         self.is_emptied.store(false, Ordering::Release);
         let wanted = self.wanted_groups.swap(0, Ordering::AcqRel);
         if wanted != 0 {
-            let mut completions = lock(&self.completions);
+            let mut completions = self.completions.lock();
             for class in SizeClass::ALL {
                 let bit = 1 << translate::group_id(class);
                 if wanted & bit != 0 && !completions.groups.prepare(ring, class, pool) {
@@ -361,7 +362,7 @@ impl OwnedLane {
         }
         // Cleared first: what is staged from here on is seen by whoever looks next.
         self.has_staged.store(false, Ordering::Release);
-        let mut staged = lock(&self.staged);
+        let mut staged = self.staged.lock();
         while let Some(entry) = staged.pop_front() {
             // SAFETY: the lease makes this thread the only one that uses the submission queue;
             // what the entry names was promised to `push`.
@@ -371,7 +372,7 @@ impl OwnedLane {
             staged.push_front(entry);
             drop(staged);
             // Room for what completes at once.
-            lock(&self.completions).reap_all(pool);
+            self.completions.lock().reap_all(pool);
             let _ = ring.submitter().submit();
             self.after_kernel(ring, pool);
             if ring.unsubmitted_len() > 0 {
@@ -379,7 +380,7 @@ impl OwnedLane {
                 self.has_staged.store(true, Ordering::Release);
                 return Some(Arc::clone(ring));
             }
-            staged = lock(&self.staged);
+            staged = self.staged.lock();
         }
         Some(Arc::clone(ring))
     }
@@ -390,7 +391,7 @@ impl OwnedLane {
         let mut fetches = 0;
         while ring.is_overflown() && fetches < FETCHES_MAX {
             fetches += 1;
-            lock(&self.completions).reap_all(pool);
+            self.completions.lock().reap_all(pool);
             // Failure leaves the flag set.
             let _ = ring.fetch();
         }
@@ -412,7 +413,7 @@ impl OwnedLane {
                 // Only submitted: nothing that is deferred may run before all are cancelled.
                 let _ = ring.submit_only();
                 // A kernel that has no room for completions submits nothing.
-                lock(&self.completions).reap_all(pool);
+                self.completions.lock().reap_all(pool);
             }
         }
         let start = Instant::now();
@@ -422,7 +423,7 @@ impl OwnedLane {
             // Submitted before the kernel runs what is deferred: so a request that has something
             // to receive by now is cancelled first, and receives nothing.
             let _ = ring.submitter().submit_with_args(1, &arguments);
-            let mut completions = lock(&self.completions);
+            let mut completions = self.completions.lock();
             completions.reap_all(pool);
             if completions.disowned.is_empty() {
                 return;
@@ -441,7 +442,7 @@ impl OwnedLane {
 impl Drop for OwnedLane {
     fn drop(&mut self) {
         let leased = self.lease.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let completions = self.completions.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let completions = self.completions.get_mut();
         let Some(ring) = leased.ring.take() else { return };
         completions.ring = None;
         if completions.disowned.is_empty() {

@@ -1,6 +1,6 @@
 //! Taking over what the owner of a lane has staged and under way, by whoever holds its lease.
 
-use super::{Leased, OwnedLane, lock};
+use super::{Leased, OwnedLane};
 use crate::sys::uring::translate::{self, word_of};
 use crate::sys::{Descriptor, RequestKind, Token};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ impl TakeOver<'_> {
     /// they were for is taken over too, and knows that it is to end.
     pub(crate) fn take_staged(&mut self) -> Vec<Token> {
         self.lane.has_staged.store(false, Ordering::Release);
-        let staged = std::mem::take(&mut *lock(&self.lane.staged));
+        let staged = std::mem::take(&mut *self.lane.staged.lock());
         staged.iter().filter_map(|entry| translate::request_of(entry.get_user_data())).collect()
     }
 
@@ -36,7 +36,7 @@ impl TakeOver<'_> {
         let word = word_of(request, token, lends);
         // The owner's handler may be running, and may have staged it since `take_staged`. What was
         // never submitted has no completion to wait for, and must not be submitted any more.
-        let mut staged = lock(&self.lane.staged);
+        let mut staged = self.lane.staged.lock();
         if let Some(place) = staged.iter().position(|entry| entry.get_user_data() == word) {
             staged.remove(place);
             return;
@@ -44,7 +44,7 @@ impl TakeOver<'_> {
         drop(staged);
         self.leased.uncancelled.push(word);
         count.fetch_add(1, Ordering::AcqRel);
-        lock(&self.lane.completions).disowned.insert(word, Arc::clone(count));
+        self.lane.completions.lock().disowned.insert(word, Arc::clone(count));
     }
 
     /// Which of these requests would find something now.
