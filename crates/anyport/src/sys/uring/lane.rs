@@ -193,7 +193,7 @@ impl Lane {
             upcoming(event.token);
             events.push_back(event);
         }
-        groups.top_up(pool);
+        groups.top_up(pool, self.ring.completions_len());
     }
 
     /// How many events were reaped and not taken yet.

@@ -71,7 +71,7 @@ impl Completions {
                 self.stash.push_back(event);
             }
         }
-        self.groups.top_up(pool);
+        self.groups.top_up(pool, 0);
     }
 }
 

@@ -286,7 +286,8 @@ impl OwnedLane {
             upcoming(event.token);
             events.push_back(event);
         }
-        completions.groups.top_up(pool);
+        let waiting = completions.ring.as_ref().map_or(0, |ring| ring.completions_len());
+        completions.groups.top_up(pool, waiting);
         drop(completions);
         // Whoever takes another thread's wake-up must not swallow it.
         if took_wake_up && self.is_waiting.load(Ordering::SeqCst) {
