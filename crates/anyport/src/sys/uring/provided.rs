@@ -21,7 +21,7 @@ const PROVIDED_MIN: usize = 64;
 const PROVIDED_MAX: u16 = 4096;
 
 /// Times that a group is topped up before it is judged whether it is too large.
-const JUDGED_AFTER: u32 = 1024;
+const JUDGED_AFTER: u32 = 256;
 
 /// The groups of one ring.
 pub(super) struct Groups {
