@@ -64,6 +64,7 @@ impl<T> Latch<T> {
     }
 
     /// Without the lock: nobody else can have it.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
