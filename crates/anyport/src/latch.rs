@@ -13,6 +13,7 @@ use crate::atomic::{AtomicBool, Ordering, spin_loop, yield_now};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 /// Looks before a waiter gives up the core: a holder on another core is done by then.
@@ -25,7 +26,7 @@ const YIELDS: u32 = if cfg!(loom) { 1 } else { 20 };
 const SLEEP_MIN: Duration = Duration::from_micros(20);
 
 /// The longest sleep of a waiter.
-const SLEEP_MAX: Duration = Duration::from_millis(1);
+const SLEEP_MAX: Duration = Duration::from_micros(50);
 
 /// See the module documentation. A panic of the holder frees it; the data must then be good, as
 /// with a mutex whose poison is ignored.
@@ -36,6 +37,10 @@ pub(crate) struct Latch<T> {
 
 // SAFETY: the value is reached by one thread at a time, and may be taken out by any.
 unsafe impl<T: Send> Sync for Latch<T> {}
+
+// Whoever comes after a holder that panicked finds data that is good: see the type.
+impl<T> UnwindSafe for Latch<T> {}
+impl<T> RefUnwindSafe for Latch<T> {}
 
 impl<T> Latch<T> {
     pub(crate) fn new(value: T) -> Self {

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -170,7 +171,7 @@ impl fmt::Debug for BufferPool {
     }
 }
 
-/// What the handles of a pool and its taken buffers own together.
+/// What the handles of a pool own together, and, as long as any is taken, the pool for its buffers.
 pub(super) struct PoolShared {
     options: PoolOptions,
     state: Latch<State>,
@@ -210,27 +211,25 @@ impl PoolShared {
         block
     }
 
-    /// Takes back the block of a dropped buffer, which was taken as `class`. What it returns is to
-    /// be dropped by the caller: it may be all that keeps `self`.
-    #[must_use]
-    pub(super) fn give_back(&self, block: Block, class: SizeClass) -> Option<Arc<PoolShared>> {
-        if self.options.is_quarantine {
-            quarantine::fill(&block, class);
-        }
-        let mut state = self.lock();
-        let keeper = state.count_returned(class);
-        if self.options.is_quarantine {
-            state.bytes_allocated -= class.bytes();
-            state.quarantined.push((block, class));
-        } else {
-            state.free[class.index()].push_back(block);
-            if state.free_bytes() > self.options.keep_bytes_max {
-                state.release_one(class);
+    /// Takes back the block of a dropped buffer, which was taken as `class`.
+    ///
+    /// # Safety
+    /// A buffer of `this` is counted as taken for the caller, which keeps the pool; no longer
+    /// afterwards.
+    pub(super) unsafe fn give_back(this: NonNull<Self>, block: Block, class: SizeClass) {
+        let kept = {
+            // SAFETY: the caller's promise. Another thread that gives back the last buffer may free
+            // the pool as soon as this one is uncounted and the lock is free: so nothing is done
+            // with the pool after that but by a reference of this thread's own.
+            let pool = unsafe { this.as_ref() };
+            if pool.options.is_quarantine {
+                quarantine::fill(&block, class);
             }
+            pool.lock().take_back(pool, block, class)
+        };
+        if let Some(pool) = kept {
+            pool.told_of_room();
         }
-        drop(state);
-        self.told_of_room();
-        keeper
     }
 
     /// Calls `on_return` if somebody wants to know; to be called after every release of `state`
@@ -248,8 +247,7 @@ impl PoolShared {
         }
     }
 
-    /// A panic under this lock is not possible short of a bug in it, and buffers must come back
-    /// while a handler unwinds: a poisoned lock is used as it is.
+    /// A panic under this lock is not possible short of a bug in it.
     fn lock(&self) -> LatchGuard<'_, State> {
         self.state.lock()
     }
@@ -288,6 +286,30 @@ impl State {
         if self.keeper.is_none() {
             self.keeper = Some(Arc::clone(pool));
         }
+    }
+
+    /// See `PoolShared::give_back`. A reference to the pool when this was the last buffer, or when
+    /// somebody wants to know of the room.
+    fn take_back(
+        &mut self,
+        pool: &PoolShared,
+        block: Block,
+        class: SizeClass,
+    ) -> Option<Arc<PoolShared>> {
+        // Looked at with the lock held: whoever wants room has said so before it found none.
+        let is_wanted = pool.is_wanted.load(Ordering::Acquire);
+        let wanting = is_wanted.then(|| self.keeper.clone()).flatten();
+        let last = self.count_returned(class);
+        if pool.options.is_quarantine {
+            self.bytes_allocated -= class.bytes();
+            self.quarantined.push((block, class));
+        } else {
+            self.free[class.index()].push_back(block);
+            if self.free_bytes() > pool.options.keep_bytes_max {
+                self.release_one(class);
+            }
+        }
+        last.or(wanting)
     }
 
     /// One less; with the last goes what keeps the pool, which may be dropped only when nobody uses

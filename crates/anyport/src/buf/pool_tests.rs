@@ -1,7 +1,7 @@
 //! Tests of `BufferPool`: the bound, the accounts, and that nobody waits for room in vain.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Barrier, Condvar};
+use std::sync::{Barrier, Condvar, mpsc};
 use std::thread;
 
 use proptest::prelude::*;
@@ -162,7 +162,7 @@ fn a_return_is_told_where_the_buffer_is_not_kept() {
 fn the_function_that_is_told_may_call_the_pool() {
     let pool = pool_of(4096);
     let weak = Arc::downgrade(&pool.shared);
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     pool.set_on_return(Box::new(move || {
         let shared = weak.upgrade().expect("the returning buffer keeps the pool");
         let pool = BufferPool { shared };
@@ -343,4 +343,39 @@ proptest! {
             prop_assert_eq!(&buffer[..], &[mark; 32]);
         }
     }
+}
+
+#[test]
+fn the_last_buffers_may_come_back_at_once_after_the_pool_is_gone() {
+    let barrier = &Barrier::new(2);
+    let (send, receive) = mpsc::channel::<PooledBuffer>();
+    let rounds = 3_000;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in 0..rounds {
+                let buffer = receive.recv().expect("the other end is there");
+                barrier.wait();
+                drop(buffer);
+            }
+        });
+        for round in 0..rounds {
+            let pool = BufferPool::new(PoolOptions::new());
+            let calls = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&calls);
+            pool.set_on_return(Box::new(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }));
+            let mine = pool.take(SizeClass::Small4K).expect("room");
+            let other = pool.take(SizeClass::Small4K).expect("room");
+            let is_wanted = round % 2 == 0;
+            if is_wanted {
+                pool.want();
+            }
+            drop(pool);
+            send.send(other).expect("the other end is there");
+            barrier.wait();
+            drop(mine);
+            assert!(calls.load(Ordering::Relaxed) <= usize::from(is_wanted));
+        }
+    });
 }

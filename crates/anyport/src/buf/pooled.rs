@@ -200,10 +200,8 @@ impl fmt::Debug for PooledBuffer {
 
 impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        // SAFETY: the pool keeps itself as long as a buffer is counted as taken, as this one is
-        // until here. What is returned is that keeping, which must outlive the call.
-        let keeper = unsafe { self.pool.as_ref() }.give_back(Block(self.start), self.class);
-        drop(keeper);
+        // SAFETY: this buffer is counted as taken until it is given back.
+        unsafe { PoolShared::give_back(self.pool, Block(self.start), self.class) };
     }
 }
 

@@ -35,8 +35,13 @@ impl QuietEnds {
         self.numbers.len() >= Self::MAX
     }
 
-    pub(crate) fn pop(&mut self) -> Option<u32> {
-        self.numbers.pop()
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Takes them out, in the order in which they ended.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = u32> {
+        self.numbers.drain(..)
     }
 }
 

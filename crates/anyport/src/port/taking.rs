@@ -293,24 +293,26 @@ impl<T: Send + 'static> PortInner<T> {
                 completion = self.steal(membership, lane);
             }
             let may_be_more = membership.quiet.is_full();
-            while let Some(index) = membership.quiet.pop() {
+            unhanded += membership.quiet.len() as u32;
+            // First what others wait for; the drop of a context may take its time.
+            let is_none = completion.is_none();
+            let is_handed_over = completion.is_some_and(|mut completion| {
                 unhanded += 1;
+                self.core.begin_next(lane, &mut completion);
+                self.hand_over(membership, &mut completion, take)
+            });
+            for index in membership.quiet.drain() {
                 // SAFETY: the operation is over and was of no stream. `self` is called through a
                 // port.
                 let context = unsafe { self.contexts.take(index) };
                 self.core.release(index);
                 drop(context);
             }
-            match completion {
-                Some(mut completion) => {
-                    unhanded += 1;
-                    self.core.begin_next(lane, &mut completion);
-                    if self.hand_over(membership, &mut completion, take) {
-                        return true;
-                    }
-                }
-                None if may_be_more => {}
-                None => return false,
+            if is_handed_over {
+                return true;
+            }
+            if is_none && !may_be_more {
+                return false;
             }
         }
         // The caller looks at the time and at who wants what, and comes back.

@@ -166,6 +166,7 @@ impl Group {
         if self.top_ups >= JUDGED_AFTER {
             if self.used_max < self.target / 2 {
                 self.target = (self.target / 2).max(self.limit.min(PROVIDED_MIN));
+                self.shortages = 0;
             }
             (self.top_ups, self.used_max) = (0, 0);
         }
