@@ -5,9 +5,9 @@
 //! is at them: with one step each, the port's own work for a small message shrinks by a tenth.
 //!
 //! The price is paid by who finds it held: it tries again, for longer and longer, and does not
-//! learn at once that the lock is free. So nothing that may wait is done under one of these: no
-//! system call that blocks, no code of the user's but where it says so. Whoever waits sleeps at
-//! last, so that a holder of lower priority on the same core comes to its end.
+//! learn at once that the lock is free. So little that may wait is done under one of these, and no
+//! code of the user's. Whoever waits sleeps at last, so that a holder of lower priority on the same
+//! core comes to its end.
 
 use crate::atomic::{AtomicBool, Ordering, spin_loop, yield_now};
 use std::cell::UnsafeCell;

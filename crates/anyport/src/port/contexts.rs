@@ -6,7 +6,8 @@
 //!
 //! * from the start to its last completion nobody but who copies it for a packet of a stream, and
 //!   of these one at a time: a receive stream has one packet out, accept streams copy under `cloning`;
-//! * then the thread that has the last completion, while a `CompletionPort` is in its hands;
+//! * then the thread that has the last completion, or that has seen the operation end quietly, while
+//!   a `CompletionPort` is in its hands;
 //! * `clear`, when there is no `CompletionPort` any more, and so nobody takes completions. Starts
 //!   may go on until they find the port closed: against those it takes the operation's lock.
 
@@ -67,8 +68,8 @@ impl<T> Contexts<T> {
     /// Takes the context of an operation that is over.
     ///
     /// # Safety
-    /// The caller has the operation's last completion and holds a `CompletionPort`; no copy is
-    /// being made.
+    /// The caller has the operation's last completion, or its number from `QuietEnds`, and holds a
+    /// `CompletionPort`; no copy is being made.
     pub(super) unsafe fn take(&self, index: u32) -> Option<T> {
         let entry = self.entries.get(index)?;
         // SAFETY: by the caller's promise no other thread is at it. It was put before the operation
