@@ -4,6 +4,7 @@
 use super::body::{Body, Completion, NONE, Phase};
 use super::handle::{HandleCore, HandleState};
 use super::name::{OperationKind, Side};
+use super::quiet::QuietEnds;
 use super::table::OpTable;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
@@ -19,30 +20,6 @@ pub(crate) struct CoreOptions {
     /// Packets of one stream that may wait before its receiving pauses.
     pub(crate) stream_backlog_max: usize,
     pub(crate) receive_class: SizeClass,
-}
-
-/// Numbers of operations that have ended, and of which nobody is told.
-#[derive(Default)]
-pub(crate) struct QuietEnds {
-    numbers: Vec<u32>,
-}
-
-impl QuietEnds {
-    /// So many, and a thread looks at something else.
-    const MAX: usize = 32;
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.numbers.len() >= Self::MAX
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.numbers.len()
-    }
-
-    /// Takes them out, in the order in which they ended.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = u32> {
-        self.numbers.drain(..)
-    }
 }
 
 /// See the module documentation.
@@ -308,7 +285,7 @@ impl Core {
         if let Some(quiet) = quiet
             && body.ends_quietly_with(&event.outcome)
         {
-            quiet.numbers.push(body.index);
+            quiet.push(body.index);
             self.end_quietly(serving, body);
             return None;
         }
@@ -319,24 +296,6 @@ impl Core {
             event.outcome = receive_pooled_now(handle.descriptor(), &self.pool, class);
         }
         self.advance(serving, body, event)
-    }
-
-    /// Ends an operation of which nobody is told: nothing has to find a place before the next in
-    /// line begins.
-    fn end_quietly(&self, serving: usize, mut body: LatchGuard<'_, Body>) {
-        let (index, side) = (body.index, body.kind.side());
-        let handle = body.handle.take();
-        let buffers = body.buffers.take();
-        body.retire();
-        drop(body);
-        drop(buffers);
-        if let Some(handle) = handle {
-            let next = self.unlink(&mut handle.state(), side, index);
-            drop(handle);
-            if let Some(next) = next {
-                self.begin(serving, next);
-            }
-        }
     }
 
     /// Ends the operation. The next in line begins when its completion has found its place.
