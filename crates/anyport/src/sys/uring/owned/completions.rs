@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Completions {
     pub(super) ring: Option<Arc<Ring>>,
     pub(super) groups: Groups,
+    /// Bytes that pooled receives have brought since the owner last submitted.
+    received: usize,
     /// Events that were reaped while disowned requests were settled; they come first.
     pub(super) stash: VecDeque<Event>,
     /// Requests that were taken over and whose last completion is to come, each with the count of
@@ -25,6 +27,7 @@ impl Completions {
         Completions {
             ring: None,
             groups: Groups::new(provided_bytes_max),
+            received: 0,
             stash: VecDeque::new(),
             disowned: HashMap::new(),
         }
@@ -45,6 +48,9 @@ impl Completions {
             // completion queue.
             let completion = unsafe { ring.next_completion() }?;
             let found = sort(&completion, &mut self.groups);
+            if let Found::Event(Event { outcome: Outcome::Pooled(buffer), .. }) = &found {
+                self.received = self.received.saturating_add(buffer.len());
+            }
             let word = completion.user_data();
             if self.disowned.is_empty() || !self.disowned.contains_key(&word) {
                 return Some(found);
@@ -62,6 +68,11 @@ impl Completions {
                 }
             }
         }
+    }
+
+    /// What pooled receives have brought since the last call, in bytes.
+    pub(super) fn take_received(&mut self) -> usize {
+        std::mem::take(&mut self.received)
     }
 
     /// Reaps all of the queue, for `next` to find later.

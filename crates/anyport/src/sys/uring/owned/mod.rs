@@ -45,6 +45,16 @@ const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// for the next time.
 const FETCHES_MAX: u32 = 64;
 
+/// Bytes of pooled receives between two submissions, above which the answers are submitted by a call
+/// of their own.
+///
+/// Linux from 6.13 on runs what is deferred up to twice in a call that submits and waits, once for
+/// each, and at most 20 requests a time (io_uring/io_uring.c, `IO_LOCAL_TW_DEFAULT_MAX`): fewer
+/// calls, but twice as much data is touched before any of it is sent. With 40 messages of 16 KiB that is more than
+/// the cache of a core holds beside the sockets: with a call of its own 0.94 of the CPU time (1,000
+/// connections, 95 % 0.92 to 0.96); with 4 KiB 1.00, with 64 bytes 1.02.
+const CACHED_MAX: usize = 256 * 1024;
+
 /// See the module documentation.
 pub(super) struct OwnedLane {
     options: RingOptions,
@@ -210,6 +220,7 @@ impl OwnedLane {
     pub(super) fn flush(&self, pool: &BufferPool) {
         let mut leased = lock(&self.lease);
         let Some(ring) = self.fill(&mut leased, pool) else { return };
+        self.completions.lock().take_received();
         // The kernel is asked for completions only when it says that there are some.
         let _ = ring.submitter().submit();
         self.after_kernel(&ring, pool);
@@ -222,6 +233,11 @@ impl OwnedLane {
             let mut leased = lock(&self.lease);
             let had_disowned = !leased.uncancelled.is_empty();
             if let Some(ring) = self.fill(&mut leased, pool) {
+                let is_large = self.completions.lock().take_received() > CACHED_MAX;
+                if is_large && ring.unsubmitted_len() > 0 {
+                    // What does not go now goes with the call below.
+                    let _ = ring.submit_only();
+                }
                 // Neither a timeout nor a signal matters, nor a kernel that has no room for
                 // completions: what is not done yet is seen below.
                 let _ = match timeout {
