@@ -145,14 +145,16 @@ impl<T: Send + 'static> SocketHandle<T> {
 
     /// As [`send`](Self::send), and its packet comes only if it fails: on success the buffers and
     /// the context are dropped after the system has taken every byte, by whichever thread is in
-    /// `get` next: their `drop` must neither block nor panic. For answers of which nobody wants to
-    /// know that they went.
+    /// `get` next, or before this returns: their `drop` must neither block nor panic, and must not
+    /// wait for a lock that the caller holds. For answers of which nobody wants to know that they
+    /// went.
     ///
     /// Sends of both sorts leave in the order in which they were started, so the packet of a later
     /// `send` says that all before it have gone: one now and then bounds what waits to be sent.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send). When the port is closed meanwhile, a part may have gone:
+    /// [`Error::transferred`] of the refusal tells how much.
     ///
     /// ```
     /// use anyport::{CompletionPort, OperationKind};

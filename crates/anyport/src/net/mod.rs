@@ -8,3 +8,6 @@ mod socket;
 pub use handle::{SocketHandle, Transmission};
 pub use options::Keepalive;
 pub use socket::{Socket, listen};
+
+#[cfg(test)]
+mod at_once_tests;

@@ -1,6 +1,7 @@
 //! The engine below the contexts: backend, table of operations, and the events that pass between
 //! them. It knows no threads; whoever calls says which lane it serves.
 
+use super::at_once::SentAtOnce;
 use super::body::{Body, Completion, NONE, Phase};
 use super::handle::{HandleCore, HandleState};
 use super::name::{OperationKind, Side};
@@ -9,7 +10,9 @@ use super::table::OpTable;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
 use crate::latch::{Latch, LatchGuard};
-use crate::sys::{Backend, Event, Outcome, Reaped, Request, Token, receive_pooled_now};
+use crate::sys::{
+    Backend, Event, Outcome, Reaped, Request, RequestKind, Token, receive_pooled_now,
+};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -41,6 +44,8 @@ pub(crate) struct Core {
     /// Tells the layer above that `ready` or `starved` wants a thread.
     on_ready: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(super) rejected: AtomicU64,
+    /// Sends that were over before their start returned, by the lane of the thread.
+    pub(super) sent_at_once: Box<[SentAtOnce]>,
 }
 
 impl Core {
@@ -59,6 +64,7 @@ impl Core {
             is_closed: AtomicBool::new(false),
             on_ready: OnceLock::new(),
             rejected: AtomicU64::new(0),
+            sent_at_once: (0..lanes).map(|_| SentAtOnce::default()).collect(),
         });
         // Weak: a pooled buffer that outlives the port must not keep the engine alive.
         let weak = Arc::downgrade(&core);
@@ -104,7 +110,8 @@ impl Core {
 
     /// Operations started, and starts refused, since the port was made.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.table.reserved(), self.rejected.load(Ordering::Relaxed))
+        let at_once: u64 = self.sent_at_once.iter().map(SentAtOnce::get).sum();
+        (self.table.reserved() + at_once, self.rejected.load(Ordering::Relaxed))
     }
 
     /// The next completion of a lane, in the order of its events. `serving` is the lane that the
@@ -313,7 +320,7 @@ impl Core {
             if is_reset {
                 handle.is_reset.store(true, Ordering::Release);
             }
-            completion.next = self.unlink(&mut handle.state(), side, index);
+            completion.next = self.unlink(&handle, &mut handle.state(), side, index);
         }
         completion
     }
@@ -331,7 +338,13 @@ impl Core {
 
     /// Takes an operation out of its handle's line; gives the one that is now first and has not
     /// begun.
-    pub(super) fn unlink(&self, state: &mut HandleState, side: Side, index: u32) -> Option<Token> {
+    pub(super) fn unlink(
+        &self,
+        handle: &HandleCore,
+        state: &mut HandleState,
+        side: Side,
+        index: u32,
+    ) -> Option<Token> {
         let queue = match side {
             Side::Receiving => &mut state.receiving,
             Side::Sending => &mut state.sending,
@@ -346,7 +359,11 @@ impl Core {
         if !was_first {
             return None;
         }
-        queue.head().map(|next| self.table.lock(next).token())
+        let next = queue.head()?;
+        if side == Side::Sending && handle.is_sending_at_once(state) {
+            return None;
+        }
+        Some(self.table.lock(next).token())
     }
 
     /// Starts the operation that has come to the head of its line, unless somebody was faster.
@@ -362,6 +379,21 @@ impl Core {
     pub(super) fn begin_locked(&self, serving: usize, mut body: LatchGuard<'_, Body>) {
         body.phase = Phase::AtWork;
         if let Some(completion) = self.first_attempt(serving, body) {
+            self.push_ready(serving, completion);
+        }
+    }
+
+    /// As `begin_locked`, for an operation whose first attempt was made already.
+    pub(super) fn go_on_locked(
+        &self,
+        serving: usize,
+        mut body: LatchGuard<'_, Body>,
+        outcome: Outcome,
+    ) {
+        body.phase = Phase::AtWork;
+        body.request = RequestKind::Transfer;
+        let event = Event { token: body.token(), outcome, more: false };
+        if let Some(completion) = self.advance(serving, body, event) {
             self.push_ready(serving, completion);
         }
     }

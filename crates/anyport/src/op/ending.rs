@@ -99,6 +99,9 @@ impl Core {
         kind: ErrorKind,
     ) -> Asked {
         let token = operation.0;
+        if operation == Operation::OVER {
+            return Asked::No;
+        }
         let mut body = self.table.lock(token.index());
         let is_of_handle = body.handle.as_ref().is_some_and(|h| Arc::ptr_eq(h, handle));
         if !body.is_current(token) || !is_of_handle || body.ending.is_some() {
@@ -133,7 +136,7 @@ impl Core {
         drop(body.handle.take());
         let completion = body.finish(Some(handle), Err(error));
         drop(body);
-        let next = self.unlink(state, side, index);
+        let next = self.unlink(handle, state, side, index);
 
         self.queue_ready(completion);
         Asked::Yes { next }

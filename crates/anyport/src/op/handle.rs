@@ -24,6 +24,9 @@ pub(crate) struct HandleCore {
     pub(super) is_receiving_shut_down: AtomicBool,
     /// Likewise.
     pub(super) is_closed: AtomicBool,
+    /// Likewise: see `is_sending_at_once`.
+    is_sending_at_once: AtomicBool,
+    /// New sends are refused. Changed with or without the lock.
     pub(super) is_sending_shut_down: AtomicBool,
     /// The peer reset the connection: from now on everything fails with that, never a clean end.
     pub(super) is_reset: AtomicBool,
@@ -70,6 +73,7 @@ impl HandleCore {
             }),
             is_receiving_shut_down: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
+            is_sending_at_once: AtomicBool::new(false),
             is_sending_shut_down: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
             duplicates: AtomicU32::new(1),
@@ -100,6 +104,15 @@ impl HandleCore {
 
     pub(crate) fn set_receive_class(&self, class: SizeClass) {
         self.receive_class.store(class as u8, Ordering::Relaxed);
+    }
+
+    /// A thread is at a send that has no operation: nothing may begin before it.
+    pub(super) fn is_sending_at_once(&self, _locked: &HandleState) -> bool {
+        self.is_sending_at_once.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_sending_at_once(&self, _locked: &mut HandleState, is_sending: bool) {
+        self.is_sending_at_once.store(is_sending, Ordering::Relaxed);
     }
 
     pub(crate) fn add_duplicate(&self) {
@@ -200,6 +213,15 @@ impl OpQueue {
         is_first
     }
 
+    /// Adds an operation before all others.
+    pub(super) fn push_front(&mut self, table: &OpTable, index: u32) {
+        table.set_next(index, self.head);
+        if self.head == NONE {
+            self.tail = index;
+        }
+        self.head = index;
+    }
+
     /// Takes an operation out, wherever it stands; true when it was the first.
     pub(super) fn remove(&mut self, table: &OpTable, index: u32) -> bool {
         let mut previous = NONE;
@@ -255,5 +277,11 @@ mod tests {
         assert!(queue.remove(&table, 3));
         assert_eq!(queue.head(), Some(1));
         assert!(!queue.remove(&table, 42));
+        queue.push_front(&table, 8);
+        assert_eq!(queue.numbers(&table), [8, 1, 9]);
+        assert!(queue.remove(&table, 8) && queue.remove(&table, 1) && queue.remove(&table, 9));
+        queue.push_front(&table, 4);
+        assert!(!queue.push(&table, 6));
+        assert_eq!(queue.numbers(&table), [4, 6]);
     }
 }

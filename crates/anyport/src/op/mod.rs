@@ -7,6 +7,7 @@
 //! operation ends exactly once is decided here, the same for every backend. The layer above adds
 //! contexts and threads.
 
+mod at_once;
 mod attempt;
 mod body;
 mod core;
@@ -20,6 +21,8 @@ mod stream;
 mod table;
 mod transmission;
 
+#[cfg(test)]
+pub(crate) use at_once::fault;
 pub(crate) use body::Completion;
 pub(crate) use core::{Core, CoreOptions};
 pub(crate) use handle::HandleCore;

@@ -1,14 +1,21 @@
 //! What an operation is called: its kind, and the name by which it is cancelled.
 
+use super::body::NONE;
 use crate::sys::Token;
 use std::fmt;
 
 /// Names an operation under way, for [`SocketHandle::cancel`](crate::net::SocketHandle::cancel).
 ///
 /// A name is never used twice within 16 million operations in the same place, so a late cancel
-/// does not meet a later operation.
+/// does not meet a later operation. What was over before its start returned, as quiet sends often
+/// are, goes by one common name, which no cancel finds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Operation(pub(crate) Token);
+
+impl Operation {
+    /// The name of what was over before its start returned: no slot has this number.
+    pub(super) const OVER: Operation = Operation(Token::new(NONE, 0));
+}
 
 impl fmt::Debug for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -46,7 +46,7 @@ impl Core {
         drop(body);
         drop(buffers);
         if let Some(handle) = handle {
-            let next = self.unlink(&mut handle.state(), side, index);
+            let next = self.unlink(&handle, &mut handle.state(), side, index);
             drop(handle);
             if let Some(next) = next {
                 self.begin(serving, next);

@@ -1,5 +1,6 @@
 //! The start of an operation: what is refused at once, and what takes its place in line.
 
+use super::at_once::AtOnce;
 use super::body::Phase;
 use super::core::Core;
 use super::handle::{HandleCore, HandleState};
@@ -8,6 +9,7 @@ use super::stream::StreamState;
 use super::transmission::{TransmissionSpec, Transmitting};
 use crate::buf::{BUFFERS_MAX, Buffers};
 use crate::error::{Error, ErrorKind};
+use crate::sys::Outcome;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,10 +52,12 @@ impl Spec {
 
 impl Core {
     /// Starts an operation. `place` is called with the operation's number before the operation can
-    /// be over, with its lock held, and not after the port was closed: the place for its context.
+    /// be over, with its lock held, and not after the port was closed: the place for its context. It is
+    /// not called for a send that is over already, which goes by the name `OVER`.
     ///
     /// # Errors
-    /// The reason, and the buffers: nothing was started, `place` was not called.
+    /// The reason, and the buffers: nothing was started, `place` was not called. Of a quiet send a
+    /// part may have gone when the port was closed meanwhile: the error says how much.
     pub(crate) fn start(
         &self,
         serving: usize,
@@ -73,7 +77,22 @@ impl Core {
         if let Err(error) = self.check_state(handle, &state, spec.kind) {
             return refuse(error, spec);
         }
-        let Some(index) = self.table.reserve() else {
+        let (relocked, at_once) = self.send_at_once(handle, state, &spec);
+        state = relocked;
+        let (index, begun) = match at_once {
+            AtOnce::Whole => {
+                self.begin_head(serving, state);
+                self.sent_at_once[serving].count();
+                return Ok(Operation::OVER);
+            }
+            AtOnce::Begun(Outcome::WouldBlock) => (self.table.reserve(), Some(Outcome::WouldBlock)),
+            AtOnce::Begun(outcome) => (Some(self.table.reserve_for_begun()), Some(outcome)),
+            AtOnce::NotTried => (self.table.reserve(), None),
+        };
+        let Some(index) = index else {
+            if begun.is_some() {
+                self.begin_head(serving, state);
+            }
             let error = Error::new(ErrorKind::Limit, spec.kind.action());
             return refuse(error.with_detail("the port's limit of operations is reached"), spec);
         };
@@ -84,8 +103,15 @@ impl Core {
             // of a closed port takes it.
             drop(body);
             self.table.release(index);
-            drop(state);
-            return refuse(Error::new(ErrorKind::Closed, spec.kind.action()), spec);
+            if begun.is_some() {
+                self.begin_head(serving, state);
+            }
+            let sent = match begun {
+                Some(Outcome::Bytes(bytes)) => bytes,
+                _ => 0,
+            };
+            let error = Error::new(ErrorKind::Closed, spec.kind.action()).with_transferred(sent);
+            return refuse(error, spec);
         }
         body.phase = Phase::Queued;
         body.kind = spec.kind;
@@ -105,7 +131,13 @@ impl Core {
         place(index);
         let is_first = match spec.kind.side() {
             Side::Receiving => state.receiving.push(&self.table, index),
-            Side::Sending => state.sending.push(&self.table, index),
+            Side::Sending if begun.is_some() => {
+                state.sending.push_front(&self.table, index);
+                true
+            }
+            Side::Sending => {
+                state.sending.push(&self.table, index) && !handle.is_sending_at_once(&state)
+            }
             Side::Unordered => {
                 state.unordered.get_or_insert_default().push(index);
                 true
@@ -115,8 +147,10 @@ impl Core {
             handle.is_sending_shut_down.store(true, Ordering::Release);
         }
         drop(state);
-        if is_first {
-            self.begin_locked(serving, body);
+        match begun {
+            Some(outcome) => self.go_on_locked(serving, body, outcome),
+            None if is_first => self.begin_locked(serving, body),
+            None => {}
         }
         Ok(operation)
     }

@@ -8,7 +8,7 @@ use super::body::{Body, NONE};
 use crate::latch::{Latch, LatchGuard};
 use crate::sys::prefetch;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Slots in the first chunk; a power of two.
 const FIRST_CHUNK: usize = 256;
@@ -96,6 +96,8 @@ pub(crate) struct OpTable {
     slots: Chunks<Slot>,
     free: Latch<FreeList>,
     limit: usize,
+    /// As many slots are in use as may be, perhaps a moment ago.
+    is_full: AtomicBool,
 }
 
 struct Slot {
@@ -113,33 +115,59 @@ struct FreeList {
     reserved: u64,
 }
 
+impl FreeList {
+    /// Slots in use.
+    fn live(&self) -> usize {
+        self.fresh as usize - self.numbers.len()
+    }
+}
+
 impl OpTable {
     pub(super) fn new(limit: usize) -> Self {
         OpTable {
             slots: Chunks::new(),
             free: Latch::new(FreeList { numbers: Vec::new(), fresh: 0, reserved: 0 }),
             limit,
+            is_full: AtomicBool::new(false),
         }
     }
 
     /// Reserves a slot; `None` at the limit.
     pub(super) fn reserve(&self) -> Option<u32> {
         let mut free = self.free.lock();
-        let index = match free.numbers.pop() {
-            Some(index) => index,
-            None if (free.fresh as usize) < self.limit => {
-                free.fresh += 1;
-                free.fresh - 1
-            }
-            None => return None,
-        };
+        (free.live() < self.limit).then(|| self.take(&mut free))
+    }
+
+    /// Reserves a slot for what has begun and cannot be refused any more. Who looks at `is_full`
+    /// before it begins exceeds the limit by one at most for each thread.
+    pub(super) fn reserve_for_begun(&self) -> u32 {
+        self.take(&mut self.free.lock())
+    }
+
+    fn take(&self, free: &mut FreeList) -> u32 {
+        let index = free.numbers.pop().unwrap_or_else(|| {
+            free.fresh += 1;
+            free.fresh - 1
+        });
         free.reserved += 1;
-        Some(index)
+        if free.live() >= self.limit {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
+        index
+    }
+
+    /// True at the limit, or a moment after it.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// Gives a slot back.
     pub(super) fn release(&self, index: u32) {
-        self.free.lock().numbers.push(index);
+        let mut free = self.free.lock();
+        free.numbers.push(index);
+        if free.live() < self.limit && self.is_full.load(Ordering::Relaxed) {
+            self.is_full.store(false, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn lock(&self, index: u32) -> LatchGuard<'_, Body> {
@@ -170,8 +198,7 @@ impl OpTable {
 
     /// Slots in use: operations under way, and packets not taken yet.
     pub(super) fn live(&self) -> usize {
-        let free = self.free.lock();
-        free.fresh as usize - free.numbers.len()
+        self.free.lock().live()
     }
 
     /// Slots reserved since the table was made.
@@ -212,6 +239,14 @@ mod tests {
         table.release(0);
         assert_eq!(table.reserve(), Some(0));
         assert_eq!(table.live(), 2);
+        // What has begun cannot be refused.
+        assert_eq!((table.reserve_for_begun(), table.live()), (2, 3));
+        assert!(table.is_full());
+        table.release(1);
+        assert_eq!((table.reserve(), table.is_full()), (None, true), "two are in use still");
+        table.release(0);
+        assert!(!table.is_full());
+        assert_eq!((table.reserve(), table.reserved()), (Some(0), 5));
     }
 
     #[test]

@@ -72,8 +72,9 @@ impl PortBuilder {
         self
     }
 
-    /// How many operations may be under way; at the limit a start is refused with `Limit`.
-    /// Default 1,048,576.
+    /// How many operations may be under way; at the limit a start is refused with `Limit`. A quiet
+    /// send that the system takes whole before it returns is none; one of which it has just taken a
+    /// part is let in, so that there may be one more for each thread. Default 1,048,576.
     pub fn operations_max(mut self, operations: usize) -> Self {
         self.operations_max = operations;
         self

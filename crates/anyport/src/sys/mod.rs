@@ -28,6 +28,7 @@ mod windows;
 use crate::buf::{BufferPool, PooledBuffer, SizeClass};
 use crate::error::Error;
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -500,6 +501,38 @@ impl Backend {
             Backend::Readiness(readiness) => readiness.next_event(lane),
             #[cfg(windows)]
             Backend::Windows(windows) => windows.next_event(lane),
+        }
+    }
+
+    /// Whether a send that nobody waits for is better made at once, by [`send_now`](Self::send_now),
+    /// than issued.
+    ///
+    /// On readiness it is: 0.90 of the CPU time for a message of 64 bytes (1,000 connections), since
+    /// a request there comes to the same call in the end. On a ring it is not: 1.03, the calls cost
+    /// more than the completions. On Windows there is no such call for sockets whose operations
+    /// overlap.
+    pub(crate) fn sends_at_once(&self) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(_) => false,
+            #[cfg(unix)]
+            Backend::Readiness(_) => true,
+            #[cfg(windows)]
+            Backend::Windows(_) => false,
+        }
+    }
+
+    /// Sends these bytes, or the first of them, without waiting, whatever the mode of the socket.
+    /// Where `sends_at_once` says no, it is interrupted before it has done anything.
+    #[cfg_attr(windows, allow(unused_variables))]
+    pub(crate) fn send_now(&self, descriptor: &Descriptor, slices: &[IoSlice<'_>]) -> Outcome {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(_) => Outcome::Interrupted,
+            #[cfg(unix)]
+            Backend::Readiness(_) => readiness::send_now(descriptor, slices),
+            #[cfg(windows)]
+            Backend::Windows(_) => Outcome::Interrupted,
         }
     }
 

@@ -103,6 +103,10 @@ statements! {
         s23_gather_buffers_leave_in_order,
         s23_several_pending_sends_leave_in_the_order_of_their_start,
         s23_sends_of_several_threads_are_each_in_one_piece,
+        s23_quiet_sends_of_several_threads_are_each_in_one_piece,
+        s23_a_quiet_send_that_finds_room_for_a_part_goes_on_before_later_ones,
+        s35_a_quiet_send_that_is_over_is_not_found_by_a_cancel,
+        s11_a_quiet_send_to_a_peer_that_has_reset_yields_a_packet,
         s23_an_empty_send_completes_with_no_bytes,
         s23_a_send_cut_off_by_the_peer_is_an_error,
         s23_a_pending_receive_does_not_hold_sends_up,
@@ -202,6 +206,7 @@ statements! {
     }
     overload {
         s47_a_post_at_the_limit_gives_the_packet_back,
+        s47_quiet_sends_to_peers_that_do_not_read_stop_at_the_limit_of_operations,
         s47_a_start_at_the_limit_of_operations_gives_everything_back,
         s47_receives_wait_while_the_pool_is_at_its_bound,
         s47_a_buffer_given_back_wakes_a_sleeping_thread_for_a_receive_that_waits,

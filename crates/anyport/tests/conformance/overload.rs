@@ -33,6 +33,44 @@ pub fn s47_a_post_at_the_limit_gives_the_packet_back(kind: BackendKind) {
     }
 }
 
+pub fn s47_quiet_sends_to_peers_that_do_not_read_stop_at_the_limit_of_operations(
+    kind: BackendKind,
+) {
+    const LIMIT: usize = 5;
+    let port = builder(kind).operations_max(LIMIT).build().expect("a port");
+    let connections: Vec<_> = (0..3 * LIMIT).map(|_| connection(&port, 1)).collect();
+    let mut refused = 0;
+    // Fills every connection as far as it goes: from the limit on, what does not go is refused, and
+    // is not begun.
+    for (handle, _) in &connections {
+        for _ in 0..100 {
+            match handle.send_quiet(vec![0; 1 << 20], 1) {
+                Ok(_) => assert!(port.stats().operations_live <= LIMIT, "{:?}", port.stats()),
+                Err(rejected) => {
+                    assert_eq!((rejected.error.kind(), rejected.context), (ErrorKind::Limit, 1));
+                    assert_eq!(rejected.buffers.total_len(), 1 << 20);
+                    refused += 1;
+                    break;
+                }
+            }
+        }
+    }
+    assert!(refused >= 2 * LIMIT, "{refused} of {} were refused", 3 * LIMIT);
+    assert_eq!(port.stats().operations_live, LIMIT);
+    // Reset, so that what is under way ends; then no more than before may be started.
+    let handles: Vec<_> = connections.into_iter().map(|(handle, _peer)| handle).collect();
+    wait_until("the end of all", || {
+        let _ = port.get(Some(Duration::ZERO));
+        port.stats().operations_live == 0
+    });
+    drop(handles);
+    let (handle, _peer) = connection(&port, 2);
+    for number in 0..LIMIT {
+        handle.receive(vec![0; 1], number).expect("started");
+    }
+    assert_refused(handle.receive(vec![0; 1], 9), ErrorKind::Limit, 9);
+}
+
 pub fn s47_a_start_at_the_limit_of_operations_gives_everything_back(kind: BackendKind) {
     const LIMIT: usize = 10;
     let port = builder(kind).operations_max(LIMIT).build().expect("a port");

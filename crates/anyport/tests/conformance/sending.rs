@@ -2,7 +2,7 @@
 
 use crate::peers::{
     LARGE, assert_nothing_comes, assert_pattern, pattern, pattern_from, read_pattern_slowly, reset,
-    wait_for_full,
+    wait_for_full, wait_for_hang_up,
 };
 use crate::starts::{RECEIVES, error_of, room};
 use crate::system::tells_what_had_gone;
@@ -166,49 +166,129 @@ pub fn s23_several_pending_sends_leave_in_the_order_of_their_start(kind: Backend
 }
 
 pub fn s23_sends_of_several_threads_are_each_in_one_piece(kind: BackendKind) {
+    let length_of = |thread, send| (send * 48_611 + thread * 7) % 300_007;
+    send_from_several_threads(kind, 40, length_of, |_| false);
+}
+
+pub fn s23_quiet_sends_of_several_threads_are_each_in_one_piece(kind: BackendKind) {
+    // Small ones, for which a thread may find room at once while another is at the same, and one
+    // that has to wait for room, so that others queue up behind it.
+    const SENDS: usize = 5_000;
+    let length_of = |thread, send| match send {
+        2_500 => 3_000_000 + thread,
+        _ => send % 61,
+    };
+    send_from_several_threads(kind, SENDS, length_of, |send| send + 1 != SENDS);
+}
+
+/// Each of four threads sends this many messages, each of these lengths, on one handle; all must
+/// arrive in one piece and in the order of their thread, and those that are not quiet yield a packet.
+fn send_from_several_threads(
+    kind: BackendKind,
+    sends: usize,
+    length_of: fn(usize, usize) -> usize,
+    is_quiet: fn(usize) -> bool,
+) {
     const THREADS: usize = 4;
-    const SENDS: usize = 40;
-    let length_of = |thread: usize, send: usize| (send * 48_611 + thread * 7) % 300_007;
     let port: CompletionPort<usize> = port(kind);
     let (handle, mut peer) = connection(&port, 23);
     let senders: Vec<_> = (0..THREADS)
         .map(|thread| {
             let handle = handle.clone();
             thread::spawn(move || {
-                for send in 0..SENDS {
+                for send in 0..sends {
                     let head = vec![thread as u8, send as u8];
                     let body = pattern(head[0] ^ head[1], length_of(thread, send));
                     let parts = [Buffer::from(head), Buffer::from(body)];
-                    handle.send(parts, thread * SENDS + send).expect("started");
+                    let context = thread * sends + send;
+                    match is_quiet(send) {
+                        true => handle.send_quiet(parts, context).expect("started"),
+                        false => handle.send(parts, context).expect("started"),
+                    };
                 }
             })
         })
         .collect();
     let reader = thread::spawn(move || {
-        let mut sends = [0; THREADS];
-        for _ in 0..THREADS * SENDS {
+        let mut received = [0; THREADS];
+        for _ in 0..THREADS * sends {
             let head = read_exactly(&mut peer, 2);
             let thread = usize::from(head[0]);
-            assert_eq!(usize::from(head[1]), sends[thread], "the order of thread {thread}");
-            let body = read_exactly(&mut peer, length_of(thread, sends[thread]));
+            assert_eq!(head[1], received[thread] as u8, "the order of thread {thread}");
+            let body = read_exactly(&mut peer, length_of(thread, received[thread]));
             assert_pattern(head[0] ^ head[1], 0, &body);
-            sends[thread] += 1;
+            received[thread] += 1;
         }
         assert_eq!(peer.read(&mut [0]).expect("the end"), 0);
     });
+    let expected: Vec<usize> = (0..THREADS * sends).filter(|i| !is_quiet(i % sends)).collect();
     let mut contexts = Vec::new();
-    for packet in get_all(&port, THREADS * SENDS) {
-        let length = length_of(packet.context / SENDS, packet.context % SENDS);
+    for packet in get_all(&port, expected.len()) {
+        let length = length_of(packet.context / sends, packet.context % sends);
         assert_eq!(packet.result, Ok(2 + length));
         contexts.push(packet.context);
     }
     contexts.sort_unstable();
-    assert!(contexts.into_iter().eq(0..THREADS * SENDS), "one packet each");
+    assert_eq!(contexts, expected, "one packet each");
     for sender in senders {
         sender.join().expect("all is started");
     }
+    // Behind all that is quiet.
+    handle.send(Vec::<u8>::new(), 0).expect("started");
+    assert_eq!(get(&port).result, Ok(0));
     drop(handle);
     reader.join().expect("all messages in one piece");
+    assert_nothing_is_left(&port);
+}
+
+pub fn s23_a_quiet_send_that_finds_room_for_a_part_goes_on_before_later_ones(kind: BackendKind) {
+    const COUNT: usize = 60;
+    const LEN: usize = 300_000;
+    let port = builder(kind).build::<Arc<()>>().expect("a port");
+    let (handle, duplicate, mut peer) = connection_with_duplicate(&port, 24);
+    let context = Arc::new(());
+    for i in 0..COUNT {
+        let bytes = pattern_from(24, i * LEN, LEN);
+        handle.send_quiet(bytes, Arc::clone(&context)).expect("started");
+    }
+    handle.send(pattern_from(24, COUNT * LEN, 1), Arc::clone(&context)).expect("started");
+    wait_for_full(&port, &duplicate);
+    let reader = thread::spawn(move || read_pattern_slowly(&mut peer, 24));
+    let packet = get(&port);
+    assert_eq!((packet.kind, packet.result), (OperationKind::Send, Ok(1)));
+    drop(packet);
+    assert_nothing_is_left(&port);
+    assert_eq!(Arc::strong_count(&context), 1, "every context was given up");
+    drop((handle, duplicate));
+    assert_eq!(reader.join().expect("the bytes"), COUNT * LEN + 1);
+}
+
+pub fn s35_a_quiet_send_that_is_over_is_not_found_by_a_cancel(kind: BackendKind) {
+    let port = port(kind);
+    let (handle, mut peer) = connection(&port, 23);
+    let started = port.stats().operations_started;
+    let quiet = handle.send_quiet("quiet", 1).expect("started");
+    handle.send(", then not", 2).expect("started");
+    assert_eq!(get(&port).context, 2);
+    assert_eq!(port.stats().operations_started, started + 2);
+    let error = handle.cancel(quiet).expect_err("it is over");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_nothing_is_left(&port);
+    assert_eq!(read_exactly(&mut peer, 15), b"quiet, then not");
+}
+
+pub fn s11_a_quiet_send_to_a_peer_that_has_reset_yields_a_packet(kind: BackendKind) {
+    let port = port(kind);
+    let (handle, duplicate, peer) = connection_with_duplicate(&port, 14);
+    reset(peer);
+    wait_for_hang_up(&duplicate);
+    handle.send_quiet([Buffer::from("to"), Buffer::from("nobody")], 7).expect("nobody knows yet");
+    let packet = get(&port);
+    let error = error_of("a send after a reset", &packet);
+    assert_eq!((packet.context, packet.key, error.kind()), (7, 14, ErrorKind::Reset), "{error}");
+    assert_eq!((packet.buffers.len(), packet.buffers.total_len(), error.transferred()), (2, 8, 0));
+    let refused = handle.send_quiet("more", 8).expect_err("by now it is known");
+    assert_eq!((refused.error.kind(), refused.context), (ErrorKind::Reset, 8));
     assert_nothing_is_left(&port);
 }
 

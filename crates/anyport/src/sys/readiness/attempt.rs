@@ -2,14 +2,16 @@
 //!
 //! Guarantees that no call waits, whatever mode the user has set the socket to, that an
 //! interrupted call is repeated, and that SIGPIPE is not raised. Called by `Socket` under its
-//! lock.
+//! lock; but `receive_pooled` and `send_slices` also without it, by the thread that takes a packet or
+//! starts a send. Those note nothing on the socket: where they would have to wait, a request asks
+//! again under the lock.
 
 use super::super::{Message, Outcome, Region, Request};
 use super::remainder::Answer;
 use crate::buf::{BufferPool, SizeClass};
 use libc::c_int;
 use socket2::SockRef;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, RawFd};
 
 /// What an attempt came to.
@@ -182,6 +184,21 @@ unsafe fn send(fd: RawFd, region: Region) -> Attempt {
     let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
     // SAFETY: the region is valid for reads, by the caller's promise.
     transfer(uninterrupted(|| unsafe { libc::send(fd, region.ptr.cast(), len, flags) }))
+}
+
+/// Sends from several places that the caller lends for the call; not more than `TRANSFER_MAX` bytes.
+pub(super) fn send_slices(socket: &SockRef<'_>, slices: &[IoSlice<'_>]) -> Attempt {
+    let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
+    loop {
+        let result = match slices {
+            [one] => socket.send_with_flags(one, flags),
+            _ => socket.send_vectored_with_flags(slices, flags),
+        };
+        match result {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return transfer(result),
+        }
+    }
 }
 
 /// # Safety

@@ -28,7 +28,7 @@ use queue::{Item, Taken};
 use ready::{Place, Ready, locked};
 use registration::Socket;
 use selector::{Events, Selector};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, RawFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -253,6 +253,14 @@ pub(super) fn receive_pooled_now(
     class: SizeClass,
 ) -> Outcome {
     match attempt::receive_pooled(descriptor.raw(), pool, class, false) {
+        Attempt::Done(outcome) | Attempt::Emptied(outcome) => outcome,
+        Attempt::Wait => Outcome::WouldBlock,
+    }
+}
+
+/// See [`super::Backend::send_now`].
+pub(super) fn send_now(descriptor: &Descriptor, slices: &[IoSlice<'_>]) -> Outcome {
+    match attempt::send_slices(&descriptor.socket(), slices) {
         Attempt::Done(outcome) | Attempt::Emptied(outcome) => outcome,
         Attempt::Wait => Outcome::WouldBlock,
     }
