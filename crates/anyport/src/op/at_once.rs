@@ -33,9 +33,8 @@ pub(super) enum AtOnce {
 
 impl Core {
     /// Sends what `spec` describes, if nothing stands in line before it. The handle's state, which is
-    /// locked before and afterwards, is free during the call; sends that are started meanwhile queue up
-    /// and wait
-    /// for this one.
+    /// locked before and afterwards, is free during the call; sends that are started meanwhile queue
+    /// up and wait for this one.
     pub(super) fn send_at_once<'a>(
         &self,
         handle: &'a HandleCore,
