@@ -23,6 +23,16 @@ pub(super) enum Attempt {
     Wait,
 }
 
+impl Attempt {
+    /// What it comes to where nobody waits for the socket.
+    pub(super) fn into_outcome(self) -> Outcome {
+        match self {
+            Attempt::Done(outcome) | Attempt::Emptied(outcome) => outcome,
+            Attempt::Wait => Outcome::WouldBlock,
+        }
+    }
+}
+
 /// True for what waits for room to send, false for what waits for something to arrive.
 pub(super) fn is_write_side(request: &Request) -> bool {
     match request {

@@ -22,7 +22,6 @@ mod tests;
 use super::{BackendOptions, Descriptor, Event, Outcome, Request, Token, error_from_io};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
-use attempt::Attempt;
 use files::FileThreads;
 use queue::{Item, Taken};
 use ready::{Place, Ready, locked};
@@ -252,18 +251,12 @@ pub(super) fn receive_pooled_now(
     pool: &BufferPool,
     class: SizeClass,
 ) -> Outcome {
-    match attempt::receive_pooled(descriptor.raw(), pool, class, false) {
-        Attempt::Done(outcome) | Attempt::Emptied(outcome) => outcome,
-        Attempt::Wait => Outcome::WouldBlock,
-    }
+    attempt::receive_pooled(descriptor.raw(), pool, class, false).into_outcome()
 }
 
 /// See [`super::Backend::send_now`].
 pub(super) fn send_now(descriptor: &Descriptor, slices: &[IoSlice<'_>]) -> Outcome {
-    match attempt::send_slices(&descriptor.socket(), slices) {
-        Attempt::Done(outcome) | Attempt::Emptied(outcome) => outcome,
-        Attempt::Wait => Outcome::WouldBlock,
-    }
+    attempt::send_slices(&descriptor.socket(), slices).into_outcome()
 }
 
 /// The clerk, which takes events that no lane takes, looks for them after this time.

@@ -50,9 +50,9 @@ const FETCHES_MAX: u32 = 64;
 ///
 /// Linux from 6.13 on runs what is deferred up to twice in a call that submits and waits, once for
 /// each, and at most 20 requests a time (io_uring/io_uring.c, `IO_LOCAL_TW_DEFAULT_MAX`): fewer
-/// calls, but twice as much data is touched before any of it is sent. With 40 messages of 16 KiB that is more than
-/// the cache of a core holds beside the sockets: with a call of its own 0.94 of the CPU time (1,000
-/// connections, 95 % 0.92 to 0.96); with 4 KiB 1.00, with 64 bytes 1.02.
+/// calls, but twice as much data is touched before any of it is sent. With 40 messages of 16 KiB that
+/// is more than the cache of a core holds beside the sockets: with a call of its own 0.94 of the CPU
+/// time (1,000 connections, 95 % 0.92 to 0.96); with 4 KiB 1.00, with 64 bytes 1.02.
 const CACHED_MAX: usize = 256 * 1024;
 
 /// See the module documentation.
