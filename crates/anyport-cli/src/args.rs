@@ -135,6 +135,9 @@ pub(crate) struct EchoArgs {
         default_value_t = StallKind::Sleep
     )]
     pub(crate) stall_kind: StallKind,
+    /// Handlers that stall at once; further turns are left out; 0: any number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) stall_max: u64,
     /// End when standard input ends: a parent that dies takes its server with it
     #[arg(long, hide = true)]
     pub(crate) end_with_stdin: bool,

@@ -69,7 +69,7 @@ fn serve(args: &EchoArgs, interrupt: &Interrupt) -> Result<(), String> {
         .map_err(|error| format!("cannot tell the address of the listener: {error}"))?;
     let echo = Arc::new(Echo {
         frame_max: args.framed.then_some(args.frame_max),
-        stall: Stall::new(args.stall_every, args.stall, args.stall_kind),
+        stall: Stall::new(args.stall_every, args.stall, args.stall_kind, args.stall_max),
         counters: Counters::default(),
     });
     let running = match args.model {

@@ -16,20 +16,30 @@ pub(super) struct Stall {
     every: u64,
     lasting: Duration,
     kind: StallKind,
+    /// How many handlers may stall at once.
+    max: u64,
     /// Messages so far.
     messages: AtomicU64,
+    /// Handlers that stall now.
+    stalling: AtomicU64,
 }
 
 impl Stall {
-    /// Stalls for `lasting` at every `every`-th message; 0: never.
-    pub(super) fn new(every: u64, lasting: Duration, kind: StallKind) -> Self {
-        Self { every, lasting, kind, messages: AtomicU64::new(0) }
+    /// Stalls for `lasting` at every `every`-th message; 0: never. A turn that comes while `max`
+    /// handlers stall is left out; 0: none is.
+    pub(super) fn new(every: u64, lasting: Duration, kind: StallKind, max: u64) -> Self {
+        let max = if max == 0 { u64::MAX } else { max };
+        Self { every, lasting, kind, max, messages: AtomicU64::new(0), stalling: AtomicU64::new(0) }
     }
 
     /// Counts `messages` more and stalls for each of them whose turn it is.
     pub(super) fn on_messages(&self, messages: u64) {
         if let Some(due) = self.due(messages) {
-            due.for_each(|_| self.stall());
+            for _ in due {
+                if let Some(place) = self.place() {
+                    self.stall(place);
+                }
+            }
         }
     }
 
@@ -48,14 +58,21 @@ impl Stall {
                 at += HEADER_LEN + header.data_length as usize;
                 number += 1;
             }
+            let Some(place) = self.place() else { continue };
             if let Some(mark) = bytes.get_mut(at + STALLED_BYTE) {
                 *mark |= STALLED_BIT;
             }
-            self.stall();
+            self.stall(place);
         }
     }
 
-    fn stall(&self) {
+    /// A place among those that may stall at once.
+    fn place(&self) -> Option<Place<'_>> {
+        let place = Place(&self.stalling);
+        (self.stalling.fetch_add(1, Relaxed) < self.max).then_some(place)
+    }
+
+    fn stall(&self, _place: Place<'_>) {
         match self.kind {
             StallKind::Sleep => std::thread::sleep(self.lasting),
             StallKind::Spin => {
@@ -79,6 +96,15 @@ impl Stall {
     }
 }
 
+/// One of the handlers that stall; gone, another may.
+struct Place<'a>(&'a AtomicU64);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,7 +112,7 @@ mod tests {
 
     #[test]
     fn every_nth_message_is_due_however_they_come() {
-        let stall = Stall::new(10, Duration::ZERO, StallKind::Sleep);
+        let stall = Stall::new(10, Duration::ZERO, StallKind::Sleep, 0);
         let due = |messages| stall.due(messages).map_or(Vec::new(), Iterator::collect);
         assert!(due(9).is_empty());
         assert_eq!(due(1), [0]);
@@ -97,7 +123,7 @@ mod tests {
 
     #[test]
     fn only_the_frames_that_stall_are_marked() {
-        let stall = Stall::new(3, Duration::ZERO, StallKind::Sleep);
+        let stall = Stall::new(3, Duration::ZERO, StallKind::Sleep, 0);
         let frames = |count: u32| -> Vec<u8> {
             let frame = |number: u32| {
                 let header = PacketHeader { data_length: number, command_type: number };
@@ -123,14 +149,28 @@ mod tests {
     }
 
     #[test]
+    fn no_more_stall_at_once_than_may() {
+        let stall = Stall::new(1, Duration::MAX, StallKind::Sleep, 2);
+        let places = [stall.place(), stall.place()];
+        assert!(places.iter().all(Option::is_some));
+        // Would sleep for ever.
+        stall.on_messages(3);
+        let mut frame = PacketHeader { data_length: 0, command_type: 0 }.encode();
+        stall.on_frames(1, &mut frame);
+        assert_eq!(frame[STALLED_BYTE] & STALLED_BIT, 0);
+        drop(places);
+        assert!(stall.place().is_some());
+    }
+
+    #[test]
     fn zero_means_never() {
-        let stall = Stall::new(0, Duration::MAX, StallKind::Spin);
+        let stall = Stall::new(0, Duration::MAX, StallKind::Spin, 0);
         stall.on_messages(1_000_000);
     }
 
     #[test]
     fn a_spinning_stall_lasts_as_long_as_was_asked() {
-        let stall = Stall::new(1, Duration::from_millis(2), StallKind::Spin);
+        let stall = Stall::new(1, Duration::from_millis(2), StallKind::Spin, 0);
         let start = Instant::now();
         stall.on_messages(2);
         assert!(start.elapsed() >= Duration::from_millis(4));
