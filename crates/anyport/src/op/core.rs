@@ -256,11 +256,18 @@ impl Core {
     }
 
     /// Queues a completion for whichever thread comes next, and calls one.
-    pub(crate) fn push_ready(&self, serving: usize, mut completion: Completion) {
+    pub(crate) fn push_ready(&self, serving: usize, completion: Completion) {
+        self.push_ready_untold(serving, completion);
+        self.call_on_ready();
+    }
+
+    /// As `push_ready`, for who has yet to call a thread, when it holds nothing any more that this
+    /// thread would wait for.
+    pub(super) fn push_ready_untold(&self, serving: usize, mut completion: Completion) {
         let (next, last) = (completion.next.take(), completion.last.take());
-        self.queue_ready(completion);
+        self.queue_ready_untold(completion);
         if let Some(last) = last {
-            self.push_ready(serving, *last);
+            self.push_ready_untold(serving, *last);
         }
         if let Some(next) = next {
             self.begin(serving, next);
@@ -269,13 +276,15 @@ impl Core {
 
     /// As `push_ready`, for a completion that nobody waits behind.
     pub(super) fn queue_ready(&self, completion: Completion) {
-        debug_assert!(completion.next.is_none());
-        {
-            let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-            ready.push_back(completion);
-            self.ready_len.store(ready.len(), Ordering::Release);
-        }
+        self.queue_ready_untold(completion);
         self.call_on_ready();
+    }
+
+    fn queue_ready_untold(&self, completion: Completion) {
+        debug_assert!(completion.next.is_none() && completion.last.is_none());
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.push_back(completion);
+        self.ready_len.store(ready.len(), Ordering::Release);
     }
 
     /// An event met its operation, or passed by because the operation is over.
@@ -452,7 +461,8 @@ impl Core {
         }
     }
 
-    fn call_on_ready(&self) {
+    /// Calls a thread for what was queued.
+    pub(super) fn call_on_ready(&self) {
         if let Some(f) = self.on_ready.get() {
             f();
         }

@@ -40,11 +40,16 @@ impl Core {
         };
         // Somebody may be at its completions, perhaps its own thread.
         let Some(mut reaped) = self.reaping[lane].try_lock() else { return false };
+        // Nobody is called before all is done: a thread that wakes may take this one's core, and
+        // then waits for what it holds.
+        let mut has_queued = false;
         while let Some(completion) = self.take_event(&mut reaped, lane, serving, None, |_| {}) {
-            self.push_ready(serving, completion);
+            self.push_ready_untold(serving, completion);
+            has_queued = true;
         }
         for token in taking.take_staged() {
-            self.interrupt(serving, token, |body| usize::from(body.lane) == lane, |_| {});
+            has_queued |=
+                self.interrupt(serving, token, |body| usize::from(body.lane) == lane, |_| {});
         }
         let pending = self.pending(lane);
         let takes_all = extent == Extent::All || pending.len() <= TAKEN_TOGETHER_MAX;
@@ -54,22 +59,33 @@ impl Core {
         };
         for (i, pending) in pending.iter().enumerate() {
             if takes_all || pending.is_ending || is_urgent[i] {
-                self.take_one(lane, serving, pending, &mut taking);
+                has_queued |= self.take_one(lane, serving, pending, &mut taking);
             }
         }
         if takes_all {
             taking.note_emptied();
         }
+        drop(reaped);
+        drop(taking);
+        if has_queued {
+            self.call_on_ready();
+        }
         true
+    }
+
+    /// The calling thread, which has adopted this lane, will not be back soon: what is under way
+    /// goes on at the lane `serving`, whose thread is to be woken, unless somebody is taking it over
+    /// at this moment.
+    pub(crate) fn hand_over(&self, lane: usize, serving: usize) {
+        if self.backend().has_requests(lane) && self.rescue(lane, serving, Extent::All) {
+            self.backend().settle(lane);
+        }
     }
 
     /// The calling thread, which has adopted this lane, will not be back: all that is under way
     /// goes on without it.
     pub(crate) fn abandon(&self, lane: usize) {
         let clerk = self.backend().clerk_lane();
-        if self.backend().stand_in_lane(lane) == lane {
-            return;
-        }
         // Somebody else may be taking over at this moment.
         while !self.rescue(lane, clerk, Extent::All) {
             std::thread::yield_now();
@@ -78,7 +94,14 @@ impl Core {
         self.queue_completions(lane, clerk);
     }
 
-    fn take_one(&self, lane: usize, serving: usize, pending: &Pending, taking: &mut TakeOver<'_>) {
+    /// True when a completion was queued and nobody called for it.
+    fn take_one(
+        &self,
+        lane: usize,
+        serving: usize,
+        pending: &Pending,
+        taking: &mut TakeOver<'_>,
+    ) -> bool {
         // Before the operation's lock, as everywhere.
         let count = Arc::clone(pending.handle.state().held_elsewhere.get_or_insert_default());
         self.interrupt(
@@ -86,27 +109,30 @@ impl Core {
             pending.token,
             |body| body.has_request_on(lane),
             |body| taking.disown(body.request, pending.token, &count),
-        );
+        )
     }
 
     /// Tells the operation that its request was interrupted, after `before`, if it still is as it
-    /// `must_be`.
+    /// `must_be`. True when a completion was queued and nobody called for it.
     fn interrupt(
         &self,
         serving: usize,
         token: Token,
         must_be: impl FnOnce(&Body) -> bool,
         before: impl FnOnce(&Body),
-    ) {
+    ) -> bool {
         let body = self.table.lock(token.index());
         if !body.is_current(token) || !must_be(&body) {
-            return;
+            return false;
         }
         before(&body);
         let event = Event { token, outcome: Outcome::Interrupted, more: false };
-        if let Some(completion) = self.advance(serving, body, event) {
-            self.push_ready(serving, completion);
+        let completion = self.advance(serving, body, event);
+        let has_ended = completion.is_some();
+        if let Some(completion) = completion {
+            self.push_ready_untold(serving, completion);
         }
+        has_ended
     }
 
     /// The operations whose request the kernel has under way on this lane.

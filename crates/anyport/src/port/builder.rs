@@ -150,7 +150,7 @@ impl PortBuilder {
         let backend = Backend::new(
             choice.kind,
             BackendOptions {
-                lanes: concurrency,
+                seats: concurrency,
                 submission_entries: self.submission_entries,
                 completion_entries: self.completion_entries,
                 pool: pool.clone(),

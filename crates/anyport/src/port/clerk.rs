@@ -22,6 +22,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// up many. A thread that went to sleep while all others waited cannot look itself.
 const TICK_DENSE: Duration = Duration::from_micros(250);
 
+/// How often while, beside that, a handler was found blocked lately: where one blocks others do.
+const TICK_WATCHFUL: Duration = Duration::from_micros(100);
+
 /// Beats in a look's time that make traffic dense: two for each call of `get`.
 const DENSE_BEATS: u64 = 16;
 
@@ -48,6 +51,9 @@ const OVERDUE_MIN: Duration = Duration::from_millis(16);
 /// How long a thread is watched before it may be found blocked: to give its place away costs more
 /// than a short wait.
 const BLOCKED_MIN: Duration = Duration::from_micros(200);
+
+/// The same where a handler was found blocked lately.
+const BLOCKED_MIN_WATCHFUL: Duration = Duration::from_micros(80);
 
 /// A thread is blocked when it used less than this part of the time it was watched.
 const BLOCKED_CPU_SHARE: u32 = 8;
@@ -104,6 +110,7 @@ struct Watched {
 
 impl Clerk {
     fn run(mut self) {
+        ThreadWatch::prefer_short_runs();
         while !self.crew.is_abandoned.load(Ordering::Acquire) {
             self.serve();
             let pause = self.watch();
@@ -141,7 +148,7 @@ impl Clerk {
             let running = seats.members().any(|m| m.activity() == Activity::Running);
             (running, seats.members().nth(1).is_some(), seats.unattended().collect::<Vec<_>>())
         };
-        for (seat, lane) in orphans {
+        for lane in orphans {
             let backend = core.backend();
             if backend.has_events(lane) {
                 if crew.idle.len_hint() > 0 {
@@ -150,7 +157,7 @@ impl Clerk {
                 }
             } else if core.live() == 0 || !backend.has_requests(lane) {
                 continue;
-            } else if lane == seat && backend.stand_in_lane(seat) != seat {
+            } else if backend.is_of_thread(lane) {
                 if is_anybody_else {
                     // All of it is taken over soon. Where there is nobody else, nobody could.
                     return false;
@@ -200,6 +207,12 @@ impl Clerk {
                 wants_help |= backend.backlog(lane) >= HELP_BACKLOG;
                 continue;
             }
+            if let Look::Blocked { beat } = look
+                && self.crew.found_blocked(member, beat)
+            {
+                log::debug!("a handler blocks: thread {} gave its place away", member.id);
+                has_changed = true;
+            }
             // Answers that it has prepared must not wait until its handler returns. Not at the
             // first look, and not for a thread that would run if it were let, unless another is
             // idle: what nobody else can handle is best left where it is.
@@ -209,12 +222,6 @@ impl Clerk {
                 let is_long = matches!(look, Look::Still { time } if time >= LONG_MIN);
                 self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
             }
-            if let Look::Blocked { beat } = look
-                && self.crew.give_place_away(member, beat)
-            {
-                log::debug!("a handler blocks: thread {} gave its place away", member.id);
-                has_changed = true;
-            }
             wants_help |= backend.has_events(lane);
         }
         let (unattended, is_anybody_else) = {
@@ -223,7 +230,7 @@ impl Clerk {
         };
         let now = Instant::now();
         let was_unattended = std::mem::take(&mut self.unattended);
-        for (_, lane) in unattended {
+        for lane in unattended {
             wants_help |= backend.has_events(lane);
             if backend.has_unsubmitted(lane) {
                 // Prepared by a thread that has left, on a lane that any thread submits to.
@@ -248,6 +255,7 @@ impl Clerk {
         if wants_help && self.crew.wake_one() {
             has_changed = true;
         }
+        self.crew.look_passed();
         self.steady_looks = if has_changed { 0 } else { self.steady_looks.saturating_add(1) };
         self.dense_looks = match self.count_beats() >= DENSE_BEATS {
             true => DENSE_LOOKS,
@@ -257,7 +265,9 @@ impl Clerk {
             return Some(TICK);
         }
         match (is_anybody_running, self.steady_looks < STEADY_LOOKS) {
-            (_, true) if can_others_help && self.dense_looks > 0 => Some(TICK_DENSE),
+            (_, true) if can_others_help && self.dense_looks > 0 => {
+                Some(if self.crew.is_watchful() { TICK_WATCHFUL } else { TICK_DENSE })
+            }
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.
             (_, true) if can_others_help => Some(TICK),
@@ -293,7 +303,11 @@ impl Clerk {
             }
             Some(seen) if seen.member == member.id && seen.beat == beat => {
                 let time = now - seen.began;
-                if now - seen.since < BLOCKED_MIN {
+                let min = match self.crew.is_watchful() {
+                    true => BLOCKED_MIN_WATCHFUL,
+                    false => BLOCKED_MIN,
+                };
+                if now - seen.since < min {
                     return Look::Still { time };
                 }
                 let cpu = ThreadWatch::cpu_time(member.clock);

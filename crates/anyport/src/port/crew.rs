@@ -1,16 +1,20 @@
 //! The threads of a port: which may run, which sleep, who is woken when there is work.
 
 use super::idle::IdleStack;
-use super::member::{Activity, Member};
+use super::member::{Activity, Member, NO_LANE};
 use super::seats::{Left, Seats, Taken};
 use crate::op::Core;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// Events of a lane, waiting behind what its thread is at, that are worth the wake-up of another
 /// thread. A wake-up costs as much as a few packets.
 pub(super) const HELP_BACKLOG: usize = 16;
+
+/// Looks of the clerk for which a handler that was found blocked makes it, and idle threads, look
+/// more often: about a tenth of a second.
+const WATCHFUL_LOOKS: u32 = 1000;
 
 /// See the module documentation.
 pub(crate) struct Crew {
@@ -23,6 +27,8 @@ pub(crate) struct Crew {
     /// The port is gone: the clerk drains what is under way, and ends.
     pub(super) is_abandoned: AtomicBool,
     pub(super) blocked: AtomicU64,
+    /// Looks of the clerk for which threads are looked at more often.
+    watchful_looks: AtomicU32,
     /// Counters of members that are gone.
     retired_packets: AtomicU64,
     retired_stolen: AtomicU64,
@@ -41,15 +47,15 @@ pub(super) struct Tally {
 
 impl Crew {
     pub(super) fn new(core: Arc<Core>, concurrency: usize) -> Arc<Self> {
-        let backend = core.backend();
-        let stand_in_lanes = (0..concurrency).map(|seat| backend.stand_in_lane(seat)).collect();
+        let seats = Seats::new(core.backend().lane_plan(concurrency));
         Arc::new(Crew {
             core: Arc::clone(&core),
-            seats: Mutex::new(Seats::new(stand_in_lanes)),
+            seats: Mutex::new(seats),
             idle: IdleStack::new(),
             is_clerk_asleep: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
+            watchful_looks: AtomicU32::new(0),
             retired_packets: AtomicU64::new(0),
             retired_stolen: AtomicU64::new(0),
             has_work: OnceLock::new(),
@@ -78,17 +84,25 @@ impl Crew {
 
     /// A seat for the calling thread, for which it waits parked if need be. `give_up` is asked
     /// before parking and after each wake-up. `None`: it gave up, or the deadline passed.
+    ///
+    /// `before_long` is called before it parks for a seat that nobody was told to give back.
     pub(super) fn seat(
         &self,
         member: &Arc<Member>,
         deadline: Option<Instant>,
         give_up: impl Fn() -> bool,
+        before_long: impl Fn(),
     ) -> Option<usize> {
         loop {
-            let taken = self.seats().take(member);
+            let lane = member.lane.load(Ordering::Acquire);
+            let is_bound = lane != NO_LANE && self.core.backend().has_requests(lane as usize);
+            let taken = self.seats().take(member, is_bound);
             match taken {
                 Taken::Seat(seat) => return Some(seat),
                 Taken::Parked { stand_in } => {
+                    if stand_in.is_none() {
+                        before_long();
+                    }
                     if let Some(lane) = stand_in.and_then(|stand_in| stand_in.lane()) {
                         // If it sleeps on its lane: it shall notice.
                         self.core.backend().wake(lane);
@@ -119,6 +133,13 @@ impl Crew {
         }
     }
 
+    /// The lane of a thread that sits in a seat, other than this lane's; else the clerk's.
+    pub(super) fn lane_in_use(&self, except: usize) -> usize {
+        let seats = self.seats();
+        let other = seats.actors().flatten().filter_map(|m| m.lane()).find(|&lane| lane != except);
+        other.unwrap_or(self.core.backend().clerk_lane())
+    }
+
     /// The member's thread leaves `get` without a packet: it does not run for the port, so its
     /// place is free until it comes back. The clerk looks after what it has prepared.
     pub(super) fn step_aside(&self, member: &Arc<Member>) {
@@ -145,6 +166,27 @@ impl Crew {
         self.blocked.fetch_add(1, Ordering::Relaxed);
         self.settle(left);
         true
+    }
+
+    /// As `give_place_away`, for a thread that did not say that it would block.
+    pub(super) fn found_blocked(&self, member: &Arc<Member>, beat: u64) -> bool {
+        let is_given = self.give_place_away(member, beat);
+        if is_given {
+            self.watchful_looks.store(WATCHFUL_LOOKS, Ordering::Relaxed);
+        }
+        is_given
+    }
+
+    /// A handler was found blocked lately, so that others are to be found sooner.
+    pub(super) fn is_watchful(&self) -> bool {
+        self.watchful_looks.load(Ordering::Relaxed) > 0
+    }
+
+    /// The clerk has looked at all threads once more.
+    pub(super) fn look_passed(&self) {
+        let left = self.watchful_looks.load(Ordering::Relaxed);
+        // A thread found blocked at this moment may count one look less.
+        self.watchful_looks.store(left.saturating_sub(1), Ordering::Relaxed);
     }
 
     /// The member's thread ends, or goes to another port.
@@ -245,7 +287,7 @@ impl Crew {
             Some(Left { successor: Some(successor), .. }) => successor.unpark(),
             // Whoever made other work has woken somebody for it; what comes to the lane later, the
             // clerk sees.
-            Some(Left { seat, successor: None }) if self.core.backend().has_events(seat) => {
+            Some(Left { lane, successor: None }) if self.core.backend().has_events(lane) => {
                 self.wake_one();
             }
             _ => {}

@@ -8,12 +8,17 @@
 use super::crew::Crew;
 use super::member::{Activity, is_in_handler};
 use crate::op::Extent;
+use crate::sys::ThreadWatch;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a neighbour may be in one handler before what it has prepared is handed over. Shorter
 /// and its batches are cut for nothing; the wait of an answer for its whole batch is about as
 /// long.
 const PATIENCE: Duration = Duration::from_micros(250);
+
+/// The same where a handler was found blocked lately.
+const PATIENCE_WATCHFUL: Duration = Duration::from_micros(100);
 
 /// The longest sleep beside a running neighbour, reached by doubling from `PATIENCE`: one handler
 /// that runs for seconds is not looked at thousands of times.
@@ -48,14 +53,21 @@ impl Lookout {
         let backend = core.backend();
         let mut is_anybody_running = false;
         let mut now = None;
-        let mut late = Vec::new();
+        let (mut late, mut still) = (Vec::new(), Vec::new());
+        let patience = if crew.is_watchful() { PATIENCE_WATCHFUL } else { PATIENCE };
         {
             let seats = crew.seats();
             for (seat, actor) in seats.actors().enumerate() {
                 let Some((actor, lane)) = actor.and_then(|a| Some((a, a.lane()?))) else {
                     continue;
                 };
-                if lane == own || actor.activity() != Activity::Running {
+                if lane == own {
+                    continue;
+                }
+                // One that waits may have been on its way there for long, without a core, and has
+                // handed nothing over yet.
+                let is_running = actor.activity() == Activity::Running;
+                if !is_running && !backend.has_unsubmitted(lane) {
                     continue;
                 }
                 is_anybody_running = true;
@@ -67,20 +79,25 @@ impl Lookout {
                 let seen = &mut self.seen[seat];
                 if (seen.member, seen.beat) != (actor.id, beat) {
                     *seen = Seen { member: actor.id, beat, since: now };
-                } else if is_in_handler(beat) && now - seen.since >= PATIENCE {
+                } else if now - seen.since >= patience {
                     late.push(lane);
+                    if is_running && is_in_handler(beat) {
+                        still.push((Arc::clone(actor), beat));
+                    }
                 }
             }
             // Of those who are known to be blocked, at once.
-            for (seat, owner) in seats.owners().enumerate() {
-                let Some(owner) = owner else { continue };
-                if owner.activity() == Activity::Blocked
-                    && owner.lane() != Some(seat)
-                    && backend.has_requests(seat)
-                {
+            for (lane, owner) in seats.lane_owners() {
+                if owner.activity() == Activity::Blocked && backend.has_requests(lane) {
                     is_anybody_running = true;
-                    late.push(seat);
+                    late.push(lane);
                 }
+            }
+        }
+        for (actor, beat) in still {
+            // It does not say since when, but it was in this handler before.
+            if crew.is_watchful() && ThreadWatch::is_asleep(actor.clock) {
+                crew.found_blocked(&actor, beat);
             }
         }
         for lane in late {
@@ -91,7 +108,7 @@ impl Lookout {
         if !is_anybody_running {
             return None;
         }
-        self.pause = (self.pause * 2).clamp(PATIENCE, PAUSE_MAX);
+        self.pause = (self.pause * 2).clamp(patience, PAUSE_MAX);
         Some(self.pause)
     }
 }

@@ -15,6 +15,9 @@ use std::time::Instant;
 /// No seat.
 pub(super) const NO_SEAT: u32 = u32::MAX;
 
+/// It has never had a seat, and so no lane.
+pub(super) const NO_LANE: u32 = u32::MAX;
+
 /// What a thread of the port does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -33,9 +36,8 @@ pub(crate) struct Member {
     pub(super) clock: ThreadClock,
     /// The seat it acts in, or `NO_SEAT`. Written under the lock of the seats.
     pub(super) seat: AtomicU32,
-    /// The lane that goes with the seat: the seat's own for its owner, else, or while that is not to
-    /// be had, the stand-in's.
-    /// Written before the seat.
+    /// The lane that it serves there: its own, or, while there is none for it, the seat's. Written
+    /// before the seat.
     pub(super) lane: AtomicU32,
     activity: AtomicU8,
     /// It stands in for an owner that has come back.
@@ -55,7 +57,7 @@ impl Member {
             id,
             clock: ThreadClock::current(),
             seat: AtomicU32::new(NO_SEAT),
-            lane: AtomicU32::new(NO_SEAT),
+            lane: AtomicU32::new(NO_LANE),
             activity: AtomicU8::new(Activity::Waiting as u8),
             is_wanted_back: AtomicBool::new(false),
             beat: AtomicU64::new(0),
@@ -182,8 +184,6 @@ pub(super) struct Membership {
     pub(super) lookout: Lookout,
     /// The lane that the thread serves since it has its seat.
     pub(super) serving: Option<usize>,
-    /// It owns its seat, and serves the stand-in's lane until the seat's own is free.
-    pub(super) is_owed_own_lane: bool,
     /// The lane that it has adopted, and retires when it ends.
     pub(super) adopted: Option<usize>,
     /// When it went to sleep, if it has found nothing since.
@@ -214,7 +214,6 @@ impl Membership {
                     posted_first: false,
                     lookout: Lookout::default(),
                     serving: None,
-                    is_owed_own_lane: false,
                     adopted: None,
                     asleep_since: None,
                     is_claimed: false,

@@ -54,10 +54,15 @@ impl<T: Send + 'static> PortInner<T> {
                 Some(seat) => seat,
                 None => {
                     membership.serving = None;
-                    membership.is_owed_own_lane = false;
                     membership.member.set_activity(Activity::Waiting);
                     let give_up = || self.core.is_closed() || is_stopped();
-                    match self.crew.seat(&membership.member, deadline, give_up) {
+                    let own_lane = membership.adopted;
+                    let before_long = || {
+                        if let Some(lane) = own_lane {
+                            self.leave_lane(lane);
+                        }
+                    };
+                    match self.crew.seat(&membership.member, deadline, give_up, before_long) {
                         Some(seat) => seat,
                         None if is_stopped() => return Err(Ended::Stopped),
                         None if self.core.is_closed() => return self.take_last(membership, take),
@@ -75,10 +80,14 @@ impl<T: Send + 'static> PortInner<T> {
                 if was_claimed && self.has_work() {
                     self.crew.wake_one();
                 }
-                if membership.member.lane() != Some(lane) && self.core.backend().has_events(lane) {
+                let backend = self.core.backend();
+                if membership.member.lane() != Some(lane) && backend.has_events(lane) {
                     // The place was given away meanwhile, and its events may have been reaped
                     // before whoever has it now looked for them.
-                    self.core.backend().wake(lane);
+                    match backend.is_of_thread(lane) {
+                        true => drop(self.crew.wake_one()),
+                        false => backend.wake(lane),
+                    }
                 }
                 membership.unflushed += count as u32;
                 membership.lookout.found_work();
@@ -129,43 +138,38 @@ impl<T: Send + 'static> PortInner<T> {
     /// The lane that the thread serves in this seat, which it has had for a while or has just got.
     fn serve(&self, membership: &mut Membership, seat: usize) -> usize {
         let member = &membership.member;
-        let lane = match membership.is_owed_own_lane {
-            true => seat,
-            false => member.lane.load(Ordering::Acquire) as usize,
-        };
+        let mut lane = member.lane.load(Ordering::Acquire) as usize;
         if membership.serving == Some(lane) {
             return lane;
         }
-        membership.is_owed_own_lane = false;
         let backend = self.core.backend();
-        let stand_in = backend.stand_in_lane(seat);
-        let mut lane = lane;
-        if lane == seat && stand_in != seat && membership.adopted != Some(lane) {
-            if let Some(old) = membership.adopted.take() {
-                // It has changed its place.
-                self.core.abandon(old);
-            }
+        let of_seat = self.crew.seats().seat_lane(seat);
+        if backend.is_of_thread(lane) && membership.adopted != Some(lane) {
             match backend.adopt(lane) {
                 Ok(true) => membership.adopted = Some(lane),
-                Ok(false) => {
-                    // Who owned the seat is about to retire the lane.
-                    membership.is_owed_own_lane = true;
-                    lane = stand_in;
-                }
+                // Who had it is about to retire it. The next time that this thread sits down.
+                Ok(false) => lane = of_seat,
                 Err(error) => {
                     log::error!("a thread does without a ring of its own: {error}");
-                    lane = stand_in;
+                    lane = of_seat;
                 }
             }
             member.lane.store(lane as u32, Ordering::Release);
         }
-        if lane != stand_in && backend.has_requests(stand_in) {
-            // What somebody who stood in here has under way goes on where a thread is.
-            backend.evacuate(stand_in);
+        if lane != of_seat && backend.has_requests(of_seat) {
+            // What somebody who sat here has under way goes on where a thread is.
+            backend.evacuate(of_seat);
             self.crew.wake_clerk();
         }
         membership.serving = Some(lane);
         lane
+    }
+
+    /// The calling thread leaves its lane alone for a while: others go on with what is there.
+    fn leave_lane(&self, lane: usize) {
+        let serving = self.crew.lane_in_use(lane);
+        self.core.hand_over(lane, serving);
+        self.core.backend().wake(serving);
     }
 
     /// Wakes a sleeping thread when there is more here than this one will do soon. A wake-up costs

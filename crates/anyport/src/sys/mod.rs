@@ -13,6 +13,7 @@
 
 mod association;
 mod choice;
+mod lane_plan;
 mod prefetch;
 #[cfg(unix)]
 mod readiness;
@@ -40,6 +41,7 @@ use windows as system;
 pub(crate) use association::Association;
 pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
+pub(crate) use lane_plan::LanePlan;
 pub(crate) use prefetch::prefetch;
 pub(crate) use system::clock::{ThreadClock, ThreadWatch};
 pub(crate) use system::code::{error_from_code, error_from_io, is_connect_in_progress};
@@ -265,8 +267,9 @@ pub(crate) struct Reaped {
 /// What a backend needs to know when it is made.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(crate) struct BackendOptions {
-    /// Lanes for threads of the port; one more, the clerk's, is made beside them.
-    pub(crate) lanes: usize,
+    /// How many threads of the port may run at a time. There are at least as many lanes, and one
+    /// more, the clerk's.
+    pub(crate) seats: usize,
     pub(crate) submission_entries: u32,
     pub(crate) completion_entries: u32,
     pub(crate) pool: BufferPool,
@@ -317,12 +320,13 @@ impl Backend {
         }
     }
 
-    /// The lane of the clerk: the last one.
+    /// The lane of the clerk.
     pub(crate) fn clerk_lane(&self) -> usize {
         dispatch!(self, b => b.clerk_lane())
     }
 
-    /// How many lanes there are: the seats', the clerk's, and any for stand-ins.
+    /// How many lanes there are: those of threads or seats, the clerk's, and, where threads have
+    /// their own, the seats'.
     pub(crate) fn lanes(&self) -> usize {
         match self {
             #[cfg(target_os = "linux")]
@@ -332,21 +336,32 @@ impl Backend {
         }
     }
 
-    /// The lane of a thread that stands in on this seat, whose own lane has the seat's number.
-    pub(crate) fn stand_in_lane(&self, seat: usize) -> usize {
+    /// Which lanes belong to threads, and which to the seats of a port with this many.
+    pub(crate) fn lane_plan(&self, seats: usize) -> LanePlan {
         match self {
             #[cfg(target_os = "linux")]
-            Backend::Uring(uring) => uring.stand_in_lane(seat),
+            Backend::Uring(uring) => uring.lane_plan(),
             #[allow(unreachable_patterns)]
-            _ => seat,
+            _ => LanePlan { of_threads: 0, of_seats: (0..seats).collect() },
         }
     }
 
-    /// The calling thread serves this lane, a seat's own, from now on, until it retires it. False
-    /// while another thread has not retired it.
+    /// True for a lane that belongs to one thread, which must adopt it.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub(crate) fn is_of_thread(&self, lane: usize) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.is_of_thread(lane),
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+
+    /// The calling thread serves this lane, which belongs to it, from now on, until it retires it.
+    /// False while another thread has not retired it.
     ///
     /// # Errors
-    /// The system refuses what the lane takes; the thread can use the stand-in's lane.
+    /// The system refuses what the lane takes; the thread can use its seat's.
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub(crate) fn adopt(&self, lane: usize) -> Result<bool, Error> {
         match self {
@@ -369,7 +384,19 @@ impl Backend {
         }
     }
 
-    /// Interrupts everything under way on a stand-in's lane, which nobody will serve now.
+    /// Sees to it, on the thread that has adopted the lane, that the kernel lets go of all that
+    /// was taken over from it.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub(crate) fn settle(&self, lane: usize) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.settle(lane),
+            #[allow(unreachable_patterns)]
+            _ => {}
+        }
+    }
+
+    /// Interrupts everything under way on a seat's lane, which nobody will serve now.
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub(crate) fn evacuate(&self, lane: usize) {
         match self {

@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex};
 /// Threads that run at a time.
 const CONCURRENCY: usize = 2;
 
+/// Threads of the pool.
+const THREADS: usize = 4;
+
 /// Bytes that may wait to be sent on one connection before its receiving pauses.
 pub(crate) const HIGH_WATER_BYTES: usize = 256 << 10;
 
@@ -60,7 +63,7 @@ impl Figures {
 enum Context {
     Listener(Arc<Figures>),
     Connection(Arc<Connection>),
-    /// Its handler runs until two of them do, and counts them here.
+    /// Its handler counts itself here, and lasts until all threads are in one.
     Meeting(Arc<AtomicUsize>),
 }
 
@@ -97,17 +100,15 @@ impl Server {
         let listener = port.associate(socket, 0).expect("a new socket");
         let figures = Arc::<Figures>::default();
         let pool = WorkerPool::builder(&port)
-            .threads(4)
+            .threads(THREADS)
             .start(handle)
             .expect("four threads are to be had");
         // What a thread makes when it first gets a place, it makes now.
         let here = Arc::<AtomicUsize>::default();
-        for _ in 0..CONCURRENCY {
+        for _ in 0..THREADS {
             assert!(port.post(0, 0, Context::Meeting(Arc::clone(&here))).is_ok(), "there is room");
         }
-        wait_until("as many threads as there are places", || {
-            here.load(Ordering::Acquire) == CONCURRENCY
-        });
+        wait_until("all threads have had a place", || here.load(Ordering::Acquire) == THREADS);
         listener.accept_stream(Context::Listener(Arc::clone(&figures))).expect("it listens");
         Server { port, pool, listener, address, figures }
     }
@@ -179,10 +180,10 @@ fn handle(packet: Packet<Context>, worker: &Worker<Context>) {
         Context::Listener(figures) => accepted(packet, worker, figures),
         Context::Meeting(here) => {
             here.fetch_add(1, Ordering::Release);
-            // Runs all the while: who blocks would give its place away.
-            while here.load(Ordering::Acquire) < CONCURRENCY {
-                std::thread::yield_now();
-            }
+            // Gives its place to the next.
+            worker.blocking(|| {
+                wait_until("all threads", || here.load(Ordering::Acquire) == THREADS);
+            });
         }
         Context::Connection(connection) => match packet.kind {
             OperationKind::ReceiveStream => received(packet, &connection),

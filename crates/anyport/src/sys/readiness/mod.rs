@@ -53,7 +53,7 @@ impl Readiness {
     }
 
     fn with_selector(selector: Selector, options: BackendOptions) -> Self {
-        let ready = Arc::new(Ready::new(selector, options.lanes));
+        let ready = Arc::new(Ready::new(selector, options.seats));
         Readiness {
             files: FileThreads::new(Arc::clone(&ready)),
             ready,

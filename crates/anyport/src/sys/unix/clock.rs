@@ -33,6 +33,42 @@ impl ThreadClock {
 pub(crate) struct ThreadWatch;
 
 impl ThreadWatch {
+    /// Asks the scheduler to let the calling thread run soon after it wakes, in turn for short runs:
+    /// for a thread that mostly sleeps. Linux from 6.12 on lets who asks for a shorter run go before
+    /// a longer one (kernel/sched/fair.c, `PREEMPT_SHORT`); elsewhere nothing changes.
+    pub(crate) fn prefer_short_runs() {
+        #[cfg(target_os = "linux")]
+        {
+            // The layout of `struct sched_attr`, its first version; from 0.1 to 100 ms are taken.
+            const SIZE: u32 = 48;
+            const SHORT_RUN_NS: u64 = 100_000;
+            #[repr(C)]
+            #[derive(Default)]
+            struct SchedAttr {
+                size: u32,
+                policy: u32,
+                flags: u64,
+                nice: i32,
+                priority: u32,
+                runtime: u64,
+                deadline: u64,
+                period: u64,
+            }
+            let mut attributes = SchedAttr::default();
+            // SAFETY: the kernel writes at most `SIZE` bytes, the size of the structure, and reads
+            // as many. A refusal changes nothing.
+            unsafe {
+                if libc::syscall(libc::SYS_sched_getattr, 0, &mut attributes, SIZE, 0) == 0
+                    && attributes.policy == libc::SCHED_OTHER as u32
+                {
+                    attributes.size = SIZE;
+                    attributes.runtime = SHORT_RUN_NS;
+                    libc::syscall(libc::SYS_sched_setattr, 0, &attributes, 0);
+                }
+            }
+        }
+    }
+
     /// CPU time that the thread has used; `None` where the system does not tell, or the thread is
     /// gone.
     pub(crate) fn cpu_time(clock: ThreadClock) -> Option<Duration> {

@@ -2,9 +2,9 @@
 //!
 //! Two ways to share them, by [`Sharing`]; only this folder knows rings.
 //!
-//! *Owned*, the usual one: each seat has a ring that only the thread which owns the seat submits
-//! to (see `owned`), and a plain one for who stands in for that thread. What the owner has staged
-//! and under way can be taken over while it is stuck in a handler.
+//! *Owned*, the usual one: each thread has a ring that only it submits to (see `owned`). What it has
+//! staged and under way can be taken over while it is stuck in a handler. Threads beyond twice the
+//! concurrency value share plain rings, one a seat.
 //!
 //! *Shared*, the reference: plain rings only. Any thread may submit to any ring and take events
 //! from it, each under its own short lock. It costs more CPU, and has the semantics by itself: the
@@ -26,7 +26,7 @@ mod ring;
 mod sorting;
 mod translate;
 
-use super::{BackendOptions, Descriptor, Event, Reaped, Request, RequestKind, Token};
+use super::{BackendOptions, Descriptor, Event, LanePlan, Reaped, Request, RequestKind, Token};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
 use bell::Bell;
@@ -59,11 +59,16 @@ impl Sharing {
     }
 }
 
+/// Rings for threads, of each that may run at a time: as many as a pool has threads by default.
+const THREADS_A_SEAT: usize = 2;
+
 /// All the rings of a port.
 pub(crate) struct Uring {
-    /// By lane: the seats', the clerk's, and, if seats are owned, the stand-ins'.
+    /// By lane: those of threads, or of seats if no thread has its own; the clerk's; the seats' if
+    /// threads have their own.
     lanes: Vec<AnyLane>,
-    seats: usize,
+    clerk_lane: usize,
+    plan: LanePlan,
     pool: BufferPool,
     bell: Bell,
 }
@@ -85,19 +90,27 @@ macro_rules! on_lane {
 
 impl Uring {
     pub(super) fn new(options: BackendOptions) -> Result<Self, Error> {
-        let seats = options.lanes;
+        let seats = options.seats;
         let sharing = Sharing::choose();
+        let plan = match sharing {
+            Sharing::Shared => LanePlan { of_threads: 0, of_seats: (0..seats).collect() },
+            Sharing::Owned => {
+                let of_threads = seats * THREADS_A_SEAT;
+                LanePlan { of_threads, of_seats: (of_threads + 1..).take(seats).collect() }
+            }
+        };
+        let clerk_lane = plan.of_threads.max(seats);
         // A lane may keep its share of half the pool in its buffer rings; the other half is what
         // circulates, so that no lane can starve another for good.
-        let provided_bytes_max = options.pool.stats().bytes_max / 2 / (seats + 1);
+        let lending_lanes = clerk_lane + 1;
         let ring = RingOptions {
             submission_entries: options.submission_entries,
             completion_entries: options.completion_entries,
-            provided_bytes_max,
+            provided_bytes_max: options.pool.stats().bytes_max / 2 / lending_lanes,
         };
         let plain = |doorbell, ring| Ok(AnyLane::Plain(Box::new(Lane::new(ring, doorbell)?)));
-        let mut lanes = Vec::with_capacity(2 * seats + 1);
-        for _ in 0..seats {
+        let mut lanes = Vec::with_capacity(clerk_lane + 1 + seats);
+        for _ in 0..clerk_lane {
             lanes.push(match sharing {
                 Sharing::Shared => plain(None, ring)?,
                 Sharing::Owned => AnyLane::Owned(Box::new(OwnedLane::new(ring))),
@@ -105,28 +118,29 @@ impl Uring {
         }
         lanes.push(plain(Some(Doorbell::new()?), ring)?);
         if sharing == Sharing::Owned {
-            // A stand-in lends none of the pool: its receives wait first, and take a buffer then.
+            // These lend none of the pool: their receives wait first, and take a buffer then.
             let ring = RingOptions { provided_bytes_max: 0, ..ring };
             for _ in 0..seats {
                 lanes.push(plain(None, ring)?);
             }
         }
-        Ok(Uring { lanes, seats, pool: options.pool, bell: Bell::new()? })
+        Ok(Uring { lanes, clerk_lane, plan, pool: options.pool, bell: Bell::new()? })
     }
 
     pub(super) fn clerk_lane(&self) -> usize {
-        self.seats
+        self.clerk_lane
+    }
+
+    pub(super) fn lane_plan(&self) -> LanePlan {
+        self.plan.clone()
+    }
+
+    pub(super) fn is_of_thread(&self, lane: usize) -> bool {
+        lane < self.plan.of_threads
     }
 
     pub(super) fn lanes(&self) -> usize {
         self.lanes.len()
-    }
-
-    pub(super) fn stand_in_lane(&self, seat: usize) -> usize {
-        match &self.lanes[seat] {
-            AnyLane::Owned(_) => self.seats + 1 + seat,
-            AnyLane::Plain(_) => seat,
-        }
     }
 
     pub(super) fn adopt(&self, lane: usize) -> Result<bool, Error> {
@@ -139,6 +153,12 @@ impl Uring {
     pub(super) fn retire(&self, lane: usize) {
         if let AnyLane::Owned(owned) = &self.lanes[lane] {
             owned.retire(&self.pool);
+        }
+    }
+
+    pub(super) fn settle(&self, lane: usize) {
+        if let AnyLane::Owned(owned) = &self.lanes[lane] {
+            owned.settle_here(&self.pool);
         }
     }
 
@@ -180,7 +200,7 @@ impl Uring {
     pub(super) fn lane_for(&self, request: &Request, serving: usize) -> usize {
         let is_waiting =
             matches!(request, Request::Connect(_) | Request::Accept | Request::AcceptStream);
-        let is_owned = self.lanes.len() > self.seats + 1;
+        let is_owned = self.plan.of_threads > 0;
         if request.is_of_file() || is_owned && is_waiting { self.clerk_lane() } else { serving }
     }
 
@@ -218,10 +238,10 @@ impl Uring {
         on_lane!(self, lane, l => unsafe { l.push(entry) });
     }
 
-    /// True for the clerk's lane and those of stand-ins, where every event costs more than on an
-    /// owner's.
+    /// True for the clerk's lane and those of seats, where every event costs more than on a
+    /// thread's own.
     fn is_for_want_of_a_better(&self, lane: usize) -> bool {
-        lane >= self.seats && self.lanes.len() > self.seats + 1
+        self.plan.of_threads > 0 && !self.is_of_thread(lane)
     }
 
     /// False for a pooled receive on a lane that lends the kernel no buffers of its class.

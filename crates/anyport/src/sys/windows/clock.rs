@@ -35,6 +35,9 @@ impl ThreadClock {
 pub(crate) struct ThreadWatch;
 
 impl ThreadWatch {
+    /// Who wakes is given a boost by the system itself.
+    pub(crate) fn prefer_short_runs() {}
+
     /// CPU time that the thread has used, or more: a cycle counts as a nanosecond. `None` when the
     /// system does not count, or the thread is gone.
     ///

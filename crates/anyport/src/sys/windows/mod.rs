@@ -68,9 +68,9 @@ impl Windows {
         Ok(Windows {
             // One more than the threads that run: the clerk takes what is under way when the port
             // is gone, whatever its threads do then.
-            port: Port::new(options.lanes + 1)?,
+            port: Port::new(options.seats + 1)?,
             slots: Slots::new(),
-            lanes: (0..=options.lanes).map(|_| Lane::default()).collect(),
+            lanes: (0..=options.seats).map(|_| Lane::default()).collect(),
             waiting: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
             pool: options.pool,

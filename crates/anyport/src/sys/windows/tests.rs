@@ -15,7 +15,7 @@ const TOKEN: Token = Token::new(7, 0);
 fn backend() -> Windows {
     let pool = BufferPool::new(PoolOptions::default());
     let options =
-        BackendOptions { lanes: LANES, submission_entries: 0, completion_entries: 0, pool };
+        BackendOptions { seats: LANES, submission_entries: 0, completion_entries: 0, pool };
     Windows::new(options).expect("a port")
 }
 

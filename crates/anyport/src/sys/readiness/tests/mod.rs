@@ -20,7 +20,7 @@ const LANES: usize = 2;
 const TOKEN: Token = Token::new(7, 0);
 
 fn options(pool: BufferPool) -> BackendOptions {
-    BackendOptions { lanes: LANES, submission_entries: 0, completion_entries: 0, pool }
+    BackendOptions { seats: LANES, submission_entries: 0, completion_entries: 0, pool }
 }
 
 fn with_pool(pool: BufferPool) -> Readiness {

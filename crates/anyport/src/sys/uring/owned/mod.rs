@@ -185,6 +185,15 @@ impl OwnedLane {
         }
     }
 
+    /// Cancels what was taken over, so that the kernel lets go of it while the owner waits without
+    /// its ring. Only on the owner's thread.
+    pub(super) fn settle_here(&self, pool: &BufferPool) {
+        let mut leased = lock(&self.lease);
+        if self.is_owned_here() {
+            self.settle(&mut leased, pool);
+        }
+    }
+
     /// Stages an entry. On another thread than the owner's, `wake` must follow.
     ///
     /// # Safety
