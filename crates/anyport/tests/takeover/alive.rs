@@ -1,5 +1,6 @@
 //! Operations that a thread of the port has started before it got stuck in its handler.
 
+use crate::gate::Gate;
 use crate::world::{DEADLINE, any_local, builder, pair, wait_until};
 use anyport::fs::OpenOptions;
 use anyport::net::{self, Socket, SocketHandle};
@@ -8,36 +9,7 @@ use std::any::Any;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Condvar, Mutex};
-
-/// Where the handler that starts the operations is stuck.
-#[derive(Default)]
-struct Gate {
-    state: Mutex<(bool, bool)>,
-    changed: Condvar,
-}
-
-impl Gate {
-    /// Says that it is there, and stays until the gate opens.
-    fn be_stuck(&self) {
-        let mut state = self.state.lock().expect("nobody panics with it");
-        state.0 = true;
-        self.changed.notify_all();
-        let opened = self.changed.wait_timeout_while(state, DEADLINE, |state| !state.1);
-        assert!(!opened.expect("nobody panics with it").1.timed_out(), "nobody opens the gate");
-    }
-
-    fn wait_until_stuck(&self) {
-        let state = self.state.lock().expect("nobody panics with it");
-        let stuck = self.changed.wait_timeout_while(state, DEADLINE, |state| !state.0);
-        assert!(!stuck.expect("nobody panics with it").1.timed_out(), "nobody gets stuck");
-    }
-
-    fn open(&self) {
-        self.state.lock().expect("nobody panics with it").1 = true;
-        self.changed.notify_all();
-    }
-}
+use std::sync::{Arc, Mutex};
 
 /// The context of a packet that wakes a thread for nothing.
 const NOTHING: usize = usize::MAX;

@@ -8,6 +8,8 @@ mod world;
 
 mod alive;
 mod away;
+mod back;
+mod gate;
 mod order;
 mod traffic;
 
@@ -18,6 +20,7 @@ world::on_every_backend! {
     order::single_receives_stay_in_order_while_handlers_sleep,
     order::large_answers_leave_whole_while_handlers_sleep,
     order::many_connections_are_served_beside_a_stuck_thread,
+    order::streams_stay_in_order_with_far_more_threads_than_may_run,
     alive::receives_of_a_stuck_thread_complete,
     alive::datagrams_of_a_stuck_thread_complete,
     alive::accepts_and_connects_of_a_stuck_thread_complete,
@@ -27,5 +30,8 @@ world::on_every_backend! {
     alive::sends_that_wait_for_room_go_on_beside_a_stuck_thread,
     away::what_a_thread_that_stays_away_has_started_completes,
     away::threads_of_the_user_come_and_go_in_the_middle_of_traffic,
+    back::a_thread_that_comes_back_to_nothing_waits_its_turn,
+    back::a_thread_that_comes_back_to_much_goes_on_with_it,
+    back::threads_that_share_what_a_seat_has_come_back_as_well,
     away::a_port_dropped_while_its_threads_are_away_gives_its_buffers_back_when_they_end,
 }

@@ -1,7 +1,7 @@
 //! What one connection receives is handed on in order and what it sends leaves in order, whole,
 //! across take-overs and returns.
 
-use crate::traffic::{EchoServer, Receiving, run_clients};
+use crate::traffic::{EchoServer, Receiving, Threads, run_clients};
 use anyport::BackendKind;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -66,5 +66,17 @@ pub(crate) fn many_connections_are_served_beside_a_stuck_thread(kind: BackendKin
     // More than are taken over together: only those with something to receive are.
     let server = EchoServer::start(kind, Receiving::Stream, |answer, _| sleep_now_and_then(answer));
     run_clients(server.address, 200, 20, &[1, 64, 900]);
+    server.end();
+}
+
+pub(crate) fn streams_stay_in_order_with_far_more_threads_than_may_run(kind: BackendKind) {
+    // More than have a ring of their own where threads have.
+    let threads = Threads { all: 7, running: 2 };
+    let server = EchoServer::start_with(kind, Receiving::Stream, threads, |answer, _| {
+        if answer.is_multiple_of(STALL_EVERY / 4) {
+            thread::sleep(STALL);
+        }
+    });
+    run_clients(server.address, 16, 200, &MIXED);
     server.end();
 }

@@ -17,6 +17,14 @@ pub(crate) enum Receiving {
     Single,
 }
 
+/// The threads of a server.
+#[derive(Clone, Copy)]
+pub(crate) struct Threads {
+    pub(crate) all: usize,
+    /// How many may run at a time.
+    pub(crate) running: usize,
+}
+
 /// The context of every operation.
 #[derive(Clone)]
 pub(crate) struct Context(Option<Arc<Connection>>);
@@ -25,7 +33,7 @@ pub(crate) struct Connection {
     handle: SocketHandle<Context>,
 }
 
-/// An echo server on a worker pool of four threads, two of which may run.
+/// An echo server on a worker pool.
 pub(crate) struct EchoServer {
     port: CompletionPort<Context>,
     pool: WorkerPool,
@@ -34,26 +42,37 @@ pub(crate) struct EchoServer {
 }
 
 impl EchoServer {
-    /// `stall` is called before every answer with how many there were before.
+    /// Four threads, two of which may run. `stall` is called before every answer with how many there
+    /// were before.
     pub(crate) fn start(
         kind: BackendKind,
         receiving: Receiving,
         stall: impl Fn(usize, &Worker<Context>) + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(kind, receiving, Threads { all: 4, running: 2 }, stall)
+    }
+
+    /// As `start`, with so many threads.
+    pub(crate) fn start_with(
+        kind: BackendKind,
+        receiving: Receiving,
+        threads: Threads,
+        stall: impl Fn(usize, &Worker<Context>) + Send + Sync + 'static,
+    ) -> Self {
         let port: CompletionPort<Context> =
-            builder(kind).concurrency(2).build().expect("the backend is there");
+            builder(kind).concurrency(threads.running).build().expect("the backend is there");
         let socket = net::listen(any_local()).expect("a port is free");
         let address = socket.local_addr().expect("it is bound");
         let listener = port.associate(socket, 0).expect("a new socket");
         let answers = AtomicUsize::new(0);
         let pool = WorkerPool::builder(&port)
-            .threads(4)
+            .threads(threads.all)
             .start(move |packet, worker| {
                 echo(packet, worker, receiving, |worker| {
                     stall(answers.fetch_add(1, Ordering::Relaxed), worker);
                 });
             })
-            .expect("four threads are to be had");
+            .expect("threads are to be had");
         listener.accept_stream(Context(None)).expect("it listens");
         EchoServer { port, pool, listener, address }
     }
