@@ -18,18 +18,8 @@ use std::time::{Duration, Instant};
 /// costs as much as a packet or two.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How often while another thread could and traffic is dense, so that a handler that blocks holds
-/// up many. A thread that went to sleep while all others waited cannot look itself.
-const TICK_DENSE: Duration = Duration::from_micros(250);
-
 /// How often while, beside that, a handler was found blocked lately: where one blocks others do.
 const TICK_WATCHFUL: Duration = Duration::from_micros(100);
-
-/// Beats in a look's time that make traffic dense: two for each call of `get`.
-const DENSE_BEATS: u64 = 16;
-
-/// Looks for which it counts as dense afterwards: when all block, nothing moves.
-const DENSE_LOOKS: u32 = 16;
 
 /// How often when no other thread could.
 const TICK_ALONE: Duration = Duration::from_millis(8);
@@ -38,8 +28,9 @@ const TICK_ALONE: Duration = Duration::from_millis(8);
 /// at a thousand times a second.
 const TICK_SLOW: Duration = Duration::from_millis(16);
 
-/// Looks without a change before the clerk slows down.
-const STEADY_LOOKS: u32 = 8;
+/// How long nothing changes before the clerk slows down: no thread comes around, none is found
+/// blocked.
+const STEADY: Duration = Duration::from_millis(8);
 
 /// How long in the same handler before all that its thread has under way is taken over, so that it
 /// need not be searched again and again.
@@ -71,8 +62,7 @@ pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
         watched: Vec::new(),
         unattended: Vec::new(),
         beats: 0,
-        dense_looks: 0,
-        steady_looks: 0,
+        changed: Instant::now(),
         work_since: None,
         crew,
     };
@@ -88,9 +78,8 @@ struct Clerk {
     unattended: Vec<(usize, Instant)>,
     /// Beats of all members up to the last look.
     beats: u64,
-    /// Looks for which traffic counts as dense.
-    dense_looks: u32,
-    steady_looks: u32,
+    /// When something had changed.
+    changed: Instant,
     /// Since when packets wait that no lane brings.
     work_since: Option<Instant>,
 }
@@ -256,18 +245,16 @@ impl Clerk {
             has_changed = true;
         }
         self.crew.look_passed();
-        self.steady_looks = if has_changed { 0 } else { self.steady_looks.saturating_add(1) };
-        self.dense_looks = match self.count_beats() >= DENSE_BEATS {
-            true => DENSE_LOOKS,
-            false => self.dense_looks.saturating_sub(1),
-        };
+        // Also of threads that happen to wait at every look: a clerk that went to sleep between two
+        // of their packets would be woken by the next one.
+        if has_changed || self.count_beats() > 0 {
+            self.changed = now;
+        }
         if self.work_since.is_some() && self.crew.idle.len_hint() > 0 {
             return Some(TICK);
         }
-        match (is_anybody_running, self.steady_looks < STEADY_LOOKS) {
-            (_, true) if can_others_help && self.dense_looks > 0 => {
-                Some(if self.crew.is_watchful() { TICK_WATCHFUL } else { TICK_DENSE })
-            }
+        match (is_anybody_running, now - self.changed < STEADY) {
+            (_, true) if can_others_help && self.crew.is_watchful() => Some(TICK_WATCHFUL),
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.
             (_, true) if can_others_help => Some(TICK),

@@ -13,8 +13,8 @@ use std::time::Instant;
 pub(super) const HELP_BACKLOG: usize = 16;
 
 /// Looks of the clerk for which a handler that was found blocked makes it, and idle threads, look
-/// more often: about a tenth of a second.
-const WATCHFUL_LOOKS: u32 = 1000;
+/// more often: about a quarter of a second.
+const WATCHFUL_LOOKS: u32 = 2500;
 
 /// See the module documentation.
 pub(crate) struct Crew {
