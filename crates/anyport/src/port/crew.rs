@@ -95,7 +95,10 @@ impl Crew {
     ) -> Option<usize> {
         loop {
             let lane = member.lane.load(Ordering::Acquire);
-            let is_bound = lane != NO_LANE && self.core.backend().has_requests(lane as usize);
+            // A lane of a seat is as good to whoever sits there.
+            let backend = self.core.backend();
+            let is_of_thread = lane != NO_LANE && backend.is_of_thread(lane as usize);
+            let is_bound = !is_of_thread || backend.has_requests(lane as usize);
             let taken = self.seats().take(member, is_bound);
             match taken {
                 Taken::Seat(seat) => return Some(seat),
