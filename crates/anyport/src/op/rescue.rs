@@ -40,8 +40,8 @@ impl Core {
         };
         // Somebody may be at its completions, perhaps its own thread.
         let Some(mut reaped) = self.reaping[lane].try_lock() else { return false };
-        // Nobody is called before all is done: a thread that wakes may take this one's core, and
-        // then waits for what it holds.
+        // For these nobody is called before all is done: a thread that wakes may take this one's
+        // core, and then waits for what it holds.
         let mut has_queued = false;
         while let Some(completion) = self.take_event(&mut reaped, lane, serving, None, |_| {}) {
             self.push_ready_untold(serving, completion);
@@ -74,12 +74,17 @@ impl Core {
     }
 
     /// The calling thread, which has adopted this lane, will not be back soon: what is under way
-    /// goes on at the lane `serving`, whose thread is to be woken, unless somebody is taking it over
-    /// at this moment.
-    pub(crate) fn hand_over(&self, lane: usize, serving: usize) {
-        if self.backend().has_requests(lane) && self.rescue(lane, serving, Extent::All) {
-            self.backend().settle(lane);
-        }
+    /// goes on at the lane `serving`, whose thread is to be woken if this says true, unless somebody
+    /// is taking it over at this moment. The kernel lets go of what was taken over, now or before.
+    pub(crate) fn hand_over(&self, lane: usize, serving: usize) -> bool {
+        let backend = self.backend();
+        let is_moved = backend.has_requests(lane) && {
+            // What the kernel had no room for keeps everybody out, and only this thread can fetch it.
+            backend.flush(lane);
+            self.rescue(lane, serving, Extent::All)
+        };
+        backend.settle(lane);
+        is_moved
     }
 
     /// The calling thread, which has adopted this lane, will not be back: all that is under way

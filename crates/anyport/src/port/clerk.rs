@@ -6,6 +6,7 @@
 
 use super::crew::{Crew, HELP_BACKLOG};
 use super::member::{Activity, Member, is_in_handler};
+use super::seats::Seats;
 use crate::error::Error;
 use crate::op::Extent;
 use crate::sys::{ThreadWatch, error_from_io};
@@ -84,6 +85,13 @@ struct Clerk {
     work_since: Option<Instant>,
 }
 
+/// A lane that nobody serves.
+struct Orphan {
+    lane: usize,
+    /// False where the only thread of the port is the one that will be back for it.
+    can_be_taken_over: bool,
+}
+
 /// A running thread as it was at a look.
 #[derive(Clone, Copy)]
 struct Watched {
@@ -131,13 +139,13 @@ impl Clerk {
         let crew = &self.crew;
         crew.is_clerk_asleep.store(true, Ordering::SeqCst);
         let core = crew.core();
-        let (is_anybody_running, is_anybody_else, orphans) = {
+        let (is_anybody_running, orphans) = {
             let seats = crew.seats();
             // A read-modify-write on the same word as the runner's: one of the two sees the other.
             let running = seats.members().any(|m| m.activity() == Activity::Running);
-            (running, seats.members().nth(1).is_some(), seats.unattended().collect::<Vec<_>>())
+            (running, Self::orphans(&seats))
         };
-        for lane in orphans {
+        for Orphan { lane, can_be_taken_over } in orphans {
             let backend = core.backend();
             if backend.has_events(lane) {
                 if crew.idle.len_hint() > 0 {
@@ -147,8 +155,8 @@ impl Clerk {
             } else if core.live() == 0 || !backend.has_requests(lane) {
                 continue;
             } else if backend.is_of_thread(lane) {
-                if is_anybody_else {
-                    // All of it is taken over soon. Where there is nobody else, nobody could.
+                if can_be_taken_over {
+                    // All of it soon.
                     return false;
                 }
             } else {
@@ -156,6 +164,14 @@ impl Clerk {
             }
         }
         !is_anybody_running && !crew.is_abandoned.load(Ordering::Acquire)
+    }
+
+    /// The lanes that nobody serves now.
+    fn orphans(seats: &Seats) -> Vec<Orphan> {
+        let is_anybody_else = seats.members().nth(1).is_some();
+        let is_owned = |lane| seats.lane_owners().any(|(owned, _)| owned == lane);
+        let orphan = |lane| Orphan { lane, can_be_taken_over: is_anybody_else || !is_owned(lane) };
+        seats.unattended().map(orphan).collect()
     }
 
     /// One look at all seats: who is blocked gives its place away, who could help is woken. Says
@@ -213,19 +229,16 @@ impl Clerk {
             }
             wants_help |= backend.has_events(lane);
         }
-        let (unattended, is_anybody_else) = {
-            let seats = self.crew.seats();
-            (seats.unattended().collect::<Vec<_>>(), seats.members().nth(1).is_some())
-        };
+        let orphans = Self::orphans(&self.crew.seats());
         let now = Instant::now();
         let was_unattended = std::mem::take(&mut self.unattended);
-        for lane in unattended {
+        for Orphan { lane, can_be_taken_over } in orphans {
             wants_help |= backend.has_events(lane);
             if backend.has_unsubmitted(lane) {
                 // Prepared by a thread that has left, on a lane that any thread submits to.
                 backend.flush(lane);
             }
-            if !is_anybody_else || !backend.has_requests(lane) {
+            if !can_be_taken_over || !backend.has_requests(lane) {
                 continue;
             }
             let since = was_unattended.iter().find(|seen| seen.0 == lane).map_or(now, |s| s.1);
@@ -244,7 +257,6 @@ impl Clerk {
         if wants_help && self.crew.wake_one() {
             has_changed = true;
         }
-        self.crew.look_passed();
         // Also of threads that happen to wait at every look: a clerk that went to sleep between two
         // of their packets would be woken by the next one.
         if has_changed || self.count_beats() > 0 {
@@ -254,7 +266,7 @@ impl Clerk {
             return Some(TICK);
         }
         match (is_anybody_running, now - self.changed < STEADY) {
-            (_, true) if can_others_help && self.crew.is_watchful() => Some(TICK_WATCHFUL),
+            (_, true) if can_others_help && self.crew.is_watchful(now) => Some(TICK_WATCHFUL),
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.
             (_, true) if can_others_help => Some(TICK),
@@ -290,7 +302,7 @@ impl Clerk {
             }
             Some(seen) if seen.member == member.id && seen.beat == beat => {
                 let time = now - seen.began;
-                let min = match self.crew.is_watchful() {
+                let min = match self.crew.is_watchful(now) {
                     true => BLOCKED_MIN_WATCHFUL,
                     false => BLOCKED_MIN,
                 };

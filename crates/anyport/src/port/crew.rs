@@ -4,17 +4,16 @@ use super::idle::IdleStack;
 use super::member::{Activity, Member, NO_LANE};
 use super::seats::{Left, Seats, Taken};
 use crate::op::Core;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Events of a lane, waiting behind what its thread is at, that are worth the wake-up of another
 /// thread. A wake-up costs as much as a few packets.
 pub(super) const HELP_BACKLOG: usize = 16;
 
-/// Looks of the clerk for which a handler that was found blocked makes it, and idle threads, look
-/// more often: about a quarter of a second.
-const WATCHFUL_LOOKS: u32 = 2500;
+/// How long a handler that was found blocked makes the clerk and idle threads look more often.
+const WATCHFUL: Duration = Duration::from_millis(250);
 
 /// See the module documentation.
 pub(crate) struct Crew {
@@ -27,8 +26,10 @@ pub(crate) struct Crew {
     /// The port is gone: the clerk drains what is under way, and ends.
     pub(super) is_abandoned: AtomicBool,
     pub(super) blocked: AtomicU64,
-    /// Looks of the clerk for which threads are looked at more often.
-    watchful_looks: AtomicU32,
+    /// What times are counted from.
+    start: Instant,
+    /// Until when threads are looked at more often, in milliseconds.
+    watchful_until: AtomicU64,
     /// Counters of members that are gone.
     retired_packets: AtomicU64,
     retired_stolen: AtomicU64,
@@ -55,7 +56,8 @@ impl Crew {
             is_clerk_asleep: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
-            watchful_looks: AtomicU32::new(0),
+            start: Instant::now(),
+            watchful_until: AtomicU64::new(0),
             retired_packets: AtomicU64::new(0),
             retired_stolen: AtomicU64::new(0),
             has_work: OnceLock::new(),
@@ -136,11 +138,17 @@ impl Crew {
         }
     }
 
-    /// The lane of a thread that sits in a seat, other than this lane's; else the clerk's.
+    /// The lane of a thread that sits in a seat, other than this lane's, and best of one that waits;
+    /// else the clerk's.
     pub(super) fn lane_in_use(&self, except: usize) -> usize {
         let seats = self.seats();
-        let other = seats.actors().flatten().filter_map(|m| m.lane()).find(|&lane| lane != except);
-        other.unwrap_or(self.core.backend().clerk_lane())
+        let others = || {
+            let lanes = seats.actors().flatten().filter_map(|m| Some((m.activity(), m.lane()?)));
+            lanes.filter(|&(_, lane)| lane != except)
+        };
+        let waiting = others().find(|&(activity, _)| activity == Activity::Waiting);
+        let other = waiting.or_else(|| others().next());
+        other.map_or(self.core.backend().clerk_lane(), |(_, lane)| lane)
     }
 
     /// The member's thread leaves `get` without a packet: it does not run for the port, so its
@@ -175,21 +183,16 @@ impl Crew {
     pub(super) fn found_blocked(&self, member: &Arc<Member>, beat: u64) -> bool {
         let is_given = self.give_place_away(member, beat);
         if is_given {
-            self.watchful_looks.store(WATCHFUL_LOOKS, Ordering::Relaxed);
+            let until = self.start.elapsed() + WATCHFUL;
+            self.watchful_until.store(until.as_millis() as u64, Ordering::Relaxed);
         }
         is_given
     }
 
     /// A handler was found blocked lately, so that others are to be found sooner.
-    pub(super) fn is_watchful(&self) -> bool {
-        self.watchful_looks.load(Ordering::Relaxed) > 0
-    }
-
-    /// The clerk has looked at all threads once more.
-    pub(super) fn look_passed(&self) {
-        let left = self.watchful_looks.load(Ordering::Relaxed);
-        // A thread found blocked at this moment may count one look less.
-        self.watchful_looks.store(left.saturating_sub(1), Ordering::Relaxed);
+    pub(super) fn is_watchful(&self, now: Instant) -> bool {
+        let until = self.watchful_until.load(Ordering::Relaxed);
+        until > 0 && now.duration_since(self.start).as_millis() < u128::from(until)
     }
 
     /// The member's thread ends, or goes to another port.

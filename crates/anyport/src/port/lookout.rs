@@ -53,10 +53,11 @@ impl Lookout {
         let backend = core.backend();
         let mut is_anybody_running = false;
         let mut now = None;
+        let mut patience = PATIENCE;
         let (mut late, mut still) = (Vec::new(), Vec::new());
-        let patience = if crew.is_watchful() { PATIENCE_WATCHFUL } else { PATIENCE };
         {
             let seats = crew.seats();
+            let is_anybody_parked = seats.parked_len() > 0;
             for (seat, actor) in seats.actors().enumerate() {
                 let Some((actor, lane)) = actor.and_then(|a| Some((a, a.lane()?))) else {
                     continue;
@@ -68,10 +69,18 @@ impl Lookout {
                 // handed nothing over yet.
                 let is_running = actor.activity() == Activity::Running;
                 if !is_running && !backend.has_unsubmitted(lane) {
+                    if let Some(seen) = self.seen.get_mut(seat) {
+                        // Its beat stands still while it sleeps.
+                        seen.member = u32::MAX;
+                    }
                     continue;
                 }
                 is_anybody_running = true;
                 let now = *now.get_or_insert_with(Instant::now);
+                let is_watchful = crew.is_watchful(now);
+                if is_watchful {
+                    patience = PATIENCE_WATCHFUL;
+                }
                 let beat = actor.beat();
                 if self.seen.len() <= seat {
                     self.seen.resize(seat + 1, Seen { member: u32::MAX, beat: 0, since: now });
@@ -81,7 +90,8 @@ impl Lookout {
                     *seen = Seen { member: actor.id, beat, since: now };
                 } else if now - seen.since >= patience {
                     late.push(lane);
-                    if is_running && is_in_handler(beat) {
+                    // To take its place from it is of use only where somebody waits for one.
+                    if is_watchful && is_anybody_parked && is_running && is_in_handler(beat) {
                         still.push((Arc::clone(actor), beat));
                     }
                 }
@@ -95,8 +105,8 @@ impl Lookout {
             }
         }
         for (actor, beat) in still {
-            // It does not say since when, but it was in this handler before.
-            if crew.is_watchful() && ThreadWatch::is_asleep(actor.clock) {
+            // That it sleeps says not since when; but it was in this handler before.
+            if ThreadWatch::is_asleep(actor.clock) {
                 crew.found_blocked(&actor, beat);
             }
         }

@@ -170,13 +170,21 @@ impl Seats {
         Some(owner)
     }
 
-    /// The member leaves its seat, keeping it as its own; the thread parked last takes it.
+    /// The member leaves its seat, keeping it as its own; the seat's owner takes it if it waits,
+    /// else the thread parked last.
     pub(super) fn leave(&mut self, member: &Arc<Member>) -> Option<Left> {
         let seat = member.seat()?;
         let lane = member.lane.load(Ordering::Acquire) as usize;
         member.seat.store(NO_SEAT, Ordering::Release);
         self.seats[seat].actor = None;
-        let successor = self.parked.pop();
+        // An owner that waits for its stand-in goes before others: only it brings forward what it has
+        // under way.
+        let owner = self.seats[seat].owner.as_ref();
+        let is_owner = |m: &Arc<Member>| owner.is_some_and(|owner| Arc::ptr_eq(owner, m));
+        let successor = match self.parked.iter().position(is_owner) {
+            Some(place) => Some(self.parked.remove(place)),
+            None => self.parked.pop(),
+        };
         if let Some(successor) = &successor {
             self.sit(seat, successor);
         }
@@ -299,6 +307,21 @@ mod tests {
         assert_eq!((a.seat(), b.seat()), (Some(0), None));
         assert_eq!(seat(seats.take(&b, true)), None);
         assert!(seats.hand_back(&a).is_none());
+    }
+
+    #[test]
+    fn an_owner_that_waits_for_its_stand_in_goes_before_who_was_parked_after_it() {
+        let mut seats = of_threads(3, 1);
+        let (a, b, c) = (seats.enlist(), seats.enlist(), seats.enlist());
+        seats.take(&a, true);
+        seats.leave(&a);
+        assert_eq!(seat(seats.take(&b, true)), Some(0));
+        assert_eq!(seat(seats.take(&a, true)), None);
+        assert_eq!(seat(seats.take(&c, true)), None);
+        let left = seats.leave(&b).expect("it had a seat");
+        assert!(Arc::ptr_eq(&left.successor.expect("two were parked"), &a));
+        let left = seats.leave(&a).expect("it had a seat");
+        assert!(Arc::ptr_eq(&left.successor.expect("one was parked"), &c));
     }
 
     #[test]

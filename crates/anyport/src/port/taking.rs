@@ -147,7 +147,7 @@ impl<T: Send + 'static> PortInner<T> {
         if backend.is_of_thread(lane) && membership.adopted != Some(lane) {
             match backend.adopt(lane) {
                 Ok(true) => membership.adopted = Some(lane),
-                // Who had it is about to retire it. The next time that this thread sits down.
+                // Another's ring is still there: not before that thread has ended.
                 Ok(false) => lane = of_seat,
                 Err(error) => {
                     log::error!("a thread does without a ring of its own: {error}");
@@ -168,8 +168,9 @@ impl<T: Send + 'static> PortInner<T> {
     /// The calling thread leaves its lane alone for a while: others go on with what is there.
     fn leave_lane(&self, lane: usize) {
         let serving = self.crew.lane_in_use(lane);
-        self.core.hand_over(lane, serving);
-        self.core.backend().wake(serving);
+        if self.core.hand_over(lane, serving) {
+            self.core.backend().wake(serving);
+        }
     }
 
     /// Wakes a sleeping thread when there is more here than this one will do soon. A wake-up costs

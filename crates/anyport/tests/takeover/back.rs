@@ -3,12 +3,12 @@
 
 use crate::gate::Gate;
 use crate::traffic::{Context, EchoServer, Receiving, Threads};
-use crate::world::connect;
-use anyport::{BackendKind, Worker};
+use crate::world::{DEADLINE, any_local, builder, connect, wait_until};
+use anyport::net::Socket;
+use anyport::{BackendKind, CompletionPort, OperationKind, Worker, WorkerPool};
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::net::{TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex, mpsc};
 
 /// Times that a thread gets stuck and comes back.
 const ROUNDS: usize = 12;
@@ -78,4 +78,56 @@ pub(crate) fn a_thread_that_comes_back_to_much_goes_on_with_it(kind: BackendKind
 
 pub(crate) fn threads_that_share_what_a_seat_has_come_back_as_well(kind: BackendKind) {
     rounds_of_being_stuck(kind, 9, Threads { all: 5, running: 1 });
+}
+
+/// What a posted packet asks of its handler.
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    Receive,
+    Nothing,
+    Stick,
+}
+
+pub(crate) fn a_thread_that_came_back_and_waits_holds_no_socket_open(kind: BackendKind) {
+    let port: CompletionPort<Ask> =
+        builder(kind).concurrency(1).build().expect("the backend is there");
+    let socket = UdpSocket::bind(any_local()).expect("a port is free");
+    let address = socket.local_addr().expect("it is bound");
+    let handle = port.associate(Socket::from(socket), 1).expect("a new socket");
+    let handle = Arc::new(Mutex::new(Some(handle)));
+    let gate = Arc::<Gate>::default();
+    let (done, is_done) = mpsc::channel();
+    let pool = {
+        let (handle, gate) = (Arc::clone(&handle), Arc::clone(&gate));
+        WorkerPool::builder(&port).threads(2).start(move |packet, worker| {
+            match (packet.kind, packet.context) {
+                (OperationKind::Posted, Ask::Receive) => {
+                    let handle = handle.lock().expect("nobody panics with it");
+                    let handle = handle.as_ref().expect("it is dropped later");
+                    handle.receive_from(vec![0; 100], Ask::Nothing).expect("it is bound");
+                }
+                (OperationKind::Posted, Ask::Stick) if cfg!(target_os = "linux") => gate.be_stuck(),
+                (OperationKind::Posted, Ask::Stick) => worker.blocking(|| gate.be_stuck()),
+                _ => {}
+            }
+            done.send(packet.kind).expect("it is awaited");
+        })
+    };
+    let pool = pool.expect("threads are to be had");
+    let next = || is_done.recv_timeout(DEADLINE).expect("it is handled");
+    // After the last two the thread has been asleep, and has handed over what it had started.
+    for ask in [Ask::Receive, Ask::Nothing, Ask::Nothing] {
+        port.post(0, 0, ask).expect("there is room");
+        assert_eq!(next(), OperationKind::Posted);
+    }
+    port.post(0, 0, Ask::Stick).expect("there is room");
+    gate.wait_until_stuck();
+    let sender = UdpSocket::bind(any_local()).expect("a port is free");
+    sender.send_to(b"datagram", address).expect("sent");
+    assert_eq!(next(), OperationKind::ReceiveFrom, "another took the receive over");
+    gate.open();
+    assert_eq!(next(), OperationKind::Posted);
+    drop(handle.lock().expect("nobody panics with it").take());
+    wait_until("the socket's port is free", || UdpSocket::bind(address).is_ok());
+    pool.join();
 }

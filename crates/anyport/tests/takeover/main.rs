@@ -33,5 +33,6 @@ world::on_every_backend! {
     back::a_thread_that_comes_back_to_nothing_waits_its_turn,
     back::a_thread_that_comes_back_to_much_goes_on_with_it,
     back::threads_that_share_what_a_seat_has_come_back_as_well,
+    back::a_thread_that_came_back_and_waits_holds_no_socket_open,
     away::a_port_dropped_while_its_threads_are_away_gives_its_buffers_back_when_they_end,
 }
