@@ -142,13 +142,10 @@ impl Crew {
     /// else the clerk's.
     pub(super) fn lane_in_use(&self, except: usize) -> usize {
         let seats = self.seats();
-        let others = || {
-            let lanes = seats.actors().flatten().filter_map(|m| Some((m.activity(), m.lane()?)));
-            lanes.filter(|&(_, lane)| lane != except)
-        };
-        let waiting = others().find(|&(activity, _)| activity == Activity::Waiting);
+        let others = || seats.lanes_in_use().filter(|&(lane, _)| lane != except);
+        let waiting = others().find(|&(_, activity)| activity == Activity::Waiting);
         let other = waiting.or_else(|| others().next());
-        other.map_or(self.core.backend().clerk_lane(), |(_, lane)| lane)
+        other.map_or(self.core.backend().clerk_lane(), |(lane, _)| lane)
     }
 
     /// The member's thread leaves `get` without a packet: it does not run for the port, so its
@@ -246,8 +243,8 @@ impl Crew {
     /// The lane of a thread that waits, for work that somebody else prepares; else the clerk's.
     pub(super) fn lane_at_leisure(&self) -> usize {
         let seats = self.seats();
-        let waiting = seats.actors().flatten().find(|m| m.activity() == Activity::Waiting);
-        waiting.and_then(|m| m.lane()).unwrap_or(self.core.backend().clerk_lane())
+        let waiting = seats.lanes_in_use().find(|&(_, activity)| activity == Activity::Waiting);
+        waiting.map_or(self.core.backend().clerk_lane(), |(lane, _)| lane)
     }
 
     /// A member begins to run after it had waited: the clerk must watch it.

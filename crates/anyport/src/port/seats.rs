@@ -9,7 +9,7 @@
 //! Where lanes belong to threads, a thread has one from its first turn to its end, wherever it
 //! sits; those for whom none is left share the seat's. Elsewhere every seat has a lane.
 
-use super::member::{Member, NO_SEAT};
+use super::member::{Activity, Member, NO_SEAT};
 use crate::sys::LanePlan;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -89,7 +89,7 @@ impl Seats {
 
     /// The lanes that nobody serves.
     pub(super) fn unattended(&self) -> impl Iterator<Item = usize> {
-        let served = |lane| self.actors().flatten().any(|actor| actor.lane() == Some(lane));
+        let served = |lane| self.lanes_in_use().any(|(in_use, _)| in_use == lane);
         let lanes = (0..self.lane_owners.len()).chain(self.seat_lanes.iter().copied());
         lanes.filter(move |&lane| !served(lane))
     }
@@ -104,14 +104,18 @@ impl Seats {
         self.seats.iter().map(|seat| seat.actor.as_ref())
     }
 
+    /// The lanes of those who act, and what they do.
+    pub(super) fn lanes_in_use(&self) -> impl Iterator<Item = (usize, Activity)> {
+        self.actors().flatten().filter_map(|actor| Some((actor.lane()?, actor.activity())))
+    }
+
     /// Seats the member, or parks it. `is_bound`: requests are under way that it serves best.
     pub(super) fn take(&mut self, member: &Arc<Member>, is_bound: bool) -> Taken {
         if let Some(seat) = member.seat() {
             return Taken::Seat(seat);
         }
         self.unpark(member);
-        let is_own = |s: &Seat| s.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member));
-        let mut own = self.seats.iter().position(is_own);
+        let mut own = self.own_seat(member);
         if !is_bound && let Some(seat) = own {
             own = self.keep_or_cede(seat);
         }
@@ -140,8 +144,7 @@ impl Seats {
     /// it. Gives the seat if it is still the owner's.
     fn keep_or_cede(&mut self, seat: usize) -> Option<usize> {
         let Some(actor) = self.seats[seat].actor.clone() else { return Some(seat) };
-        let is_its = |s: &Seat| s.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, &actor));
-        if self.seats.iter().any(is_its) {
+        if self.own_seat(&actor).is_some() {
             return Some(seat);
         }
         self.seats[seat].owner = Some(actor);
@@ -180,8 +183,7 @@ impl Seats {
         // An owner that waits for its stand-in goes before others: only it brings forward what it has
         // under way.
         let owner = self.seats[seat].owner.as_ref();
-        let is_owner = |m: &Arc<Member>| owner.is_some_and(|owner| Arc::ptr_eq(owner, m));
-        let successor = match self.parked.iter().position(is_owner) {
+        let successor = match self.parked.iter().position(|parked| is_of(owner, parked)) {
             Some(place) => Some(self.parked.remove(place)),
             None => self.parked.pop(),
         };
@@ -194,14 +196,12 @@ impl Seats {
     /// The member's thread ends.
     pub(super) fn discharge(&mut self, member: &Arc<Member>) -> Option<Left> {
         self.unpark(member);
-        for seat in 0..self.seats.len() {
-            if self.seats[seat].owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member)) {
-                self.disown(seat);
-            }
+        if let Some(seat) = self.own_seat(member) {
+            self.disown(seat);
         }
         self.members[member.id as usize] = None;
         let left = self.leave(member);
-        if let Some(lane) = self.lane_of(member) {
+        if let Some(lane) = self.own_lane(member) {
             self.lane_owners[lane] = None;
         }
         left
@@ -223,12 +223,11 @@ impl Seats {
     fn sit(&mut self, seat: usize, member: &Arc<Member>) {
         if self.seats[seat].owner.is_none() {
             // A thread owns one seat: who sits in its old one keeps that.
-            let is_own = |s: &Seat| s.owner.as_ref().is_some_and(|o| Arc::ptr_eq(o, member));
-            if let Some(old) = self.seats.iter().position(is_own) {
+            if let Some(old) = self.own_seat(member) {
                 self.disown(old);
             }
         }
-        let lane = self.lane_of(member).or_else(|| {
+        let lane = self.own_lane(member).or_else(|| {
             let lane = self.lane_owners.iter().position(Option::is_none)?;
             self.lane_owners[lane] = Some(Arc::clone(member));
             Some(lane)
@@ -240,13 +239,19 @@ impl Seats {
         member.seat.store(seat as u32, Ordering::Release);
     }
 
-    /// The lane that belongs to the member.
-    fn lane_of(&self, member: &Arc<Member>) -> Option<usize> {
-        let is_its = |owner: &Option<Arc<Member>>| {
-            owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, member))
-        };
-        self.lane_owners.iter().position(is_its)
+    /// The seat that belongs to the member; a thread owns one at most.
+    fn own_seat(&self, member: &Arc<Member>) -> Option<usize> {
+        self.seats.iter().position(|seat| is_of(seat.owner.as_ref(), member))
     }
+
+    /// The lane that belongs to the member.
+    fn own_lane(&self, member: &Arc<Member>) -> Option<usize> {
+        self.lane_owners.iter().position(|owner| is_of(owner.as_ref(), member))
+    }
+}
+
+fn is_of(owner: Option<&Arc<Member>>, member: &Arc<Member>) -> bool {
+    owner.is_some_and(|owner| Arc::ptr_eq(owner, member))
 }
 
 /// What a member left behind.
