@@ -56,6 +56,16 @@ impl SizeClass {
         }
     }
 
+    /// The next smaller class, or `None` for the smallest.
+    #[must_use]
+    pub const fn previous(self) -> Option<Self> {
+        match self {
+            Self::Small4K => None,
+            Self::Medium16K => Some(Self::Small4K),
+            Self::Large64K => Some(Self::Medium16K),
+        }
+    }
+
     /// The place of this class in arrays that count by class, 0 to `COUNT - 1`.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -77,11 +87,13 @@ mod tests {
             assert_eq!(SizeClass::for_bytes(class.bytes()), class);
             if let Some(next) = class.next() {
                 assert!(next > class);
+                assert_eq!(next.previous(), Some(class));
                 assert_eq!(SizeClass::for_bytes(class.bytes() + 1), next);
                 class = next;
             }
         }
         assert_eq!(class.next(), None);
+        assert_eq!(SizeClass::Small4K.previous(), None);
     }
 
     #[test]

@@ -281,8 +281,17 @@ impl<T: Send + 'static> SocketHandle<T> {
 
     /// The size of the pooled buffers that later pooled receives use; a stream under way changes
     /// when it is armed anew.
+    ///
+    /// From then on the handle keeps it. One of which it was never set follows the traffic: see
+    /// [`PortBuilder::receive_class`](crate::PortBuilder::receive_class).
     pub fn set_receive_class(&self, class: SizeClass) {
-        self.core().set_receive_class(class);
+        self.core().fix_receive_class(class);
+    }
+
+    /// The size of the pooled buffers that the next pooled receive uses.
+    #[must_use]
+    pub fn receive_class(&self) -> SizeClass {
+        self.core().receive_class()
     }
 
     option_setters!();

@@ -124,6 +124,11 @@ impl Core {
                     let result = self.end_of_stream(&body);
                     return Some(self.conclude(body, result));
                 }
+                if let Some(handle) = &body.handle
+                    && !body.is_of_datagrams()
+                {
+                    handle.judge_receive(&buffer, event.is_drained);
+                }
                 body.buffers = Buffers::from(buffer);
                 Some(self.conclude(body, Ok(length)))
             }

@@ -6,6 +6,7 @@ use super::body::{Body, Completion, NONE, Phase};
 use super::handle::{HandleCore, HandleState};
 use super::name::{OperationKind, Side};
 use super::quiet::QuietEnds;
+use super::receive_class::{self, ReceiveClass};
 use super::table::OpTable;
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
@@ -22,7 +23,10 @@ pub(crate) struct CoreOptions {
     pub(crate) operations_max: usize,
     /// Packets of one stream that may wait before its receiving pauses.
     pub(crate) stream_backlog_max: usize,
+    /// What the pooled receives of a new handle use.
     pub(crate) receive_class: SizeClass,
+    /// They use it whatever comes.
+    pub(crate) is_receive_class_fixed: bool,
 }
 
 /// See the module documentation.
@@ -30,6 +34,8 @@ pub(crate) struct Core {
     backend: Backend,
     pub(super) table: OpTable,
     pub(super) options: CoreOptions,
+    /// What receives may grow to.
+    pub(super) receive_class_max: SizeClass,
     pool: BufferPool,
     /// One lock a lane: events of a lane become completions in their order, one thread at a time.
     pub(super) reaping: Box<[Latch<Reaped>]>,
@@ -55,6 +61,7 @@ impl Core {
             backend,
             table: OpTable::new(options.operations_max),
             options,
+            receive_class_max: receive_class::class_max(pool.stats().bytes_max),
             pool: pool.clone(),
             reaping: (0..lanes).map(|_| Latch::default()).collect(),
             ready: Mutex::new(VecDeque::new()),
@@ -90,8 +97,9 @@ impl Core {
         &self.pool
     }
 
-    pub(crate) fn receive_class(&self) -> SizeClass {
-        self.options.receive_class
+    /// For a new handle.
+    pub(super) fn receive_class(&self) -> ReceiveClass {
+        ReceiveClass::new(self.options.receive_class, self.options.is_receive_class_fixed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -401,7 +409,7 @@ impl Core {
     ) {
         body.phase = Phase::AtWork;
         body.request = RequestKind::Transfer;
-        let event = Event { token: body.token(), outcome, more: false };
+        let event = Event::last(body.token(), outcome);
         if let Some(completion) = self.advance(serving, body, event) {
             self.push_ready(serving, completion);
         }

@@ -2,13 +2,14 @@
 
 use super::body::NONE;
 use super::core::Core;
+use super::receive_class::ReceiveClass;
 use super::table::OpTable;
-use crate::buf::SizeClass;
+use crate::buf::{PooledBuffer, SizeClass};
 use crate::latch::{Latch, LatchGuard};
 use crate::sys::{Association, Descriptor};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// What all duplicates of a handle share.
 pub(crate) struct HandleCore {
@@ -18,7 +19,7 @@ pub(crate) struct HandleCore {
     state: Latch<HandleState>,
     /// Duplicates in the user's hands; the last one closes.
     duplicates: AtomicU32,
-    receive_class: AtomicU8,
+    receive_class: ReceiveClass,
     /// New receives are refused; a pending one goes on, as on Windows. Changed, and obeyed, with
     /// the state locked; beside it only for its size.
     pub(super) is_receiving_shut_down: AtomicBool,
@@ -60,7 +61,7 @@ impl HandleCore {
         key: usize,
         association: Option<Association>,
     ) -> Self {
-        let class = core.receive_class();
+        let receive_class = core.receive_class();
         HandleCore {
             core,
             descriptor: Some(descriptor),
@@ -77,7 +78,7 @@ impl HandleCore {
             is_sending_shut_down: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
             duplicates: AtomicU32::new(1),
-            receive_class: AtomicU8::new(class as u8),
+            receive_class,
             association,
         }
     }
@@ -95,15 +96,17 @@ impl HandleCore {
     }
 
     pub(crate) fn receive_class(&self) -> SizeClass {
-        match self.receive_class.load(Ordering::Relaxed) {
-            0 => SizeClass::Small4K,
-            1 => SizeClass::Medium16K,
-            _ => SizeClass::Large64K,
-        }
+        self.receive_class.get()
     }
 
-    pub(crate) fn set_receive_class(&self, class: SizeClass) {
-        self.receive_class.store(class as u8, Ordering::Relaxed);
+    pub(crate) fn fix_receive_class(&self, class: SizeClass) {
+        self.receive_class.fix(class);
+    }
+
+    /// See [`ReceiveClass::judge`].
+    pub(super) fn judge_receive(&self, buffer: &PooledBuffer, is_drained: bool) -> bool {
+        let (bytes, room) = (buffer.len(), buffer.capacity());
+        self.receive_class.judge(bytes, room, is_drained, self.core.receive_class_max)
     }
 
     /// A thread is at a send that has no operation: nothing may begin before it.

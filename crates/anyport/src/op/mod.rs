@@ -15,6 +15,7 @@ mod ending;
 mod handle;
 mod name;
 mod quiet;
+mod receive_class;
 mod rescue;
 mod start;
 mod stream;

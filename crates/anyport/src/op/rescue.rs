@@ -131,7 +131,7 @@ impl Core {
             return false;
         }
         before(&body);
-        let event = Event { token, outcome: Outcome::Interrupted, more: false };
+        let event = Event::last(token, Outcome::Interrupted);
         let completion = self.advance(serving, body, event);
         let has_ended = completion.is_some();
         if let Some(completion) = completion {

@@ -20,7 +20,7 @@ pub(super) struct StreamState {
     pub(super) is_held: bool,
     /// A request is under way: events will come by themselves.
     pub(super) is_armed: bool,
-    /// The backlog was reached, and the request was asked to end.
+    /// The request was asked to end: the backlog was reached, or another size class suits better.
     pub(super) is_pausing: bool,
     /// The handler does not keep up: one receive at a time, so that no more arrives than it takes.
     pub(super) is_careful: bool,
@@ -35,6 +35,17 @@ impl Core {
         event: Event,
     ) -> Option<Completion> {
         body.stream.is_armed = event.more;
+        if let Outcome::Pooled(buffer) = &event.outcome
+            && let Some(handle) = &body.handle
+            && !body.is_of_datagrams()
+            && handle.judge_receive(buffer, event.is_drained)
+            && body.stream.is_armed
+            && !body.stream.is_pausing
+        {
+            // The request keeps the class that it began with; the next one has the new.
+            body.stream.is_pausing = true;
+            self.cancel_request(&body);
+        }
         if !body.stream.is_held && !body.has_waiting() {
             body.stream.is_careful = false;
             return self.deliver(serving, body, event.outcome);

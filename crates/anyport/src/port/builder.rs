@@ -32,6 +32,7 @@ pub struct PortBuilder {
     operations_max: usize,
     pool: PoolOptions,
     receive_class: SizeClass,
+    is_receive_class_fixed: bool,
     submission_entries: u32,
     completion_entries: u32,
     stream_backlog_max: usize,
@@ -46,6 +47,7 @@ impl PortBuilder {
             operations_max: 1 << 20,
             pool: PoolOptions::new(),
             receive_class: SizeClass::Medium16K,
+            is_receive_class_fixed: false,
             submission_entries: 1024,
             completion_entries: 8192,
             stream_backlog_max: 16,
@@ -86,10 +88,25 @@ impl PortBuilder {
         self
     }
 
-    /// The size of the buffers of pooled receives, until a handle asks for another. Default
+    /// The size of the buffers with which the pooled receives of a new handle begin. Default
     /// 16 KiB.
+    ///
+    /// Each handle then follows its traffic: after a few receives that left bytes behind the class
+    /// grows, after 256 in a row that the class below would have held it shrinks. It grows only
+    /// where the [pool](Self::pool) holds 256 buffers of the larger class.
+    /// [`set_receive_class`](crate::net::SocketHandle::set_receive_class) ends that for a handle,
+    /// [`fixed_receive_class`](Self::fixed_receive_class) for all.
     pub fn receive_class(mut self, class: SizeClass) -> Self {
         self.receive_class = class;
+        self.is_receive_class_fixed = false;
+        self
+    }
+
+    /// As [`receive_class`](Self::receive_class), for servers that count on the size of what they
+    /// receive: the pooled receives of all handles use this class, whatever comes.
+    pub fn fixed_receive_class(mut self, class: SizeClass) -> Self {
+        self.receive_class = class;
+        self.is_receive_class_fixed = true;
         self
     }
 
@@ -163,6 +180,7 @@ impl PortBuilder {
                 operations_max: self.operations_max,
                 stream_backlog_max: self.stream_backlog_max,
                 receive_class: self.receive_class,
+                is_receive_class_fixed: self.is_receive_class_fixed,
             },
         );
         CompletionPort::start(core, concurrency, choice, self.posted_max)

@@ -221,6 +221,15 @@ pub(crate) struct Event {
     pub(crate) outcome: Outcome,
     /// The request goes on: further events follow.
     pub(crate) more: bool,
+    /// With received bytes: the socket held no more than these, as far as the system tells.
+    pub(crate) is_drained: bool,
+}
+
+impl Event {
+    /// The last event of a request, of which nothing more is to be said.
+    pub(crate) fn last(token: Token, outcome: Outcome) -> Self {
+        Event { token, outcome, more: false, is_drained: false }
+    }
 }
 
 /// See [`Event`].

@@ -5,6 +5,7 @@
 //! Each test runs on every backend that this machine has.
 
 mod cancelling;
+mod classes;
 mod dropping;
 mod kept;
 mod pooled;
@@ -38,6 +39,12 @@ world::on_every_backend! {
     pooled::streams_wait_while_the_pool_is_at_its_bound_and_lose_nothing,
     pooled::idle_connections_keep_no_buffers_from_others,
     pooled::no_pooled_buffer_is_used_after_it_came_back,
+    classes::bulk_traffic_is_received_into_larger_and_larger_buffers,
+    classes::small_messages_are_received_into_small_buffers_after_a_while,
+    classes::a_connection_whose_messages_change_size_again_and_again_loses_no_byte,
+    classes::messages_that_fill_a_buffer_exactly_keep_their_class,
+    classes::a_class_that_was_set_holds_whatever_comes,
+    classes::single_receives_follow_the_traffic_too,
     threads::a_receive_of_a_thread_that_ended_completes,
     threads::a_receive_of_a_thread_of_the_port_that_ended_completes,
     threads::a_receive_of_a_thread_of_the_port_that_panicked_completes,

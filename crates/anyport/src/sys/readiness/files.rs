@@ -165,7 +165,7 @@ impl Shared {
             Ok(bytes) => Outcome::Bytes(bytes),
             Err(e) => Outcome::Failed(code_of(&e)),
         };
-        self.ready.push(Event { token: job.token, outcome, more: false });
+        self.ready.push(Event::last(job.token, outcome));
     }
 }
 

@@ -132,7 +132,7 @@ impl Readiness {
             None => self.files.cancel(token),
         };
         if is_cancelled {
-            self.ready.push(Event { token, outcome: Outcome::Interrupted, more: false });
+            self.ready.push(Event::last(token, Outcome::Interrupted));
         }
     }
 

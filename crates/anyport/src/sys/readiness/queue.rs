@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn event(index: u32) -> Event {
-        Event { token: Token::new(index, 1), outcome: Outcome::Interrupted, more: false }
+        Event::last(Token::new(index, 1), Outcome::Interrupted)
     }
 
     fn socket(key: usize) -> Arc<Socket> {

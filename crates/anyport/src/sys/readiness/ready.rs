@@ -268,7 +268,7 @@ mod tests {
     }
 
     fn event(index: u32) -> Event {
-        Event { token: Token::new(index, 1), outcome: Outcome::Interrupted, more: false }
+        Event::last(Token::new(index, 1), Outcome::Interrupted)
     }
 
     #[test]

@@ -83,8 +83,9 @@ impl Socket {
         }
         // SAFETY: the caller's promise for the memory; the descriptor is open until the event.
         let attempt = unsafe { attempt::start(self.fd, &request, pool, tells_remainder) };
+        let is_drained = matches!(attempt, Attempt::Emptied(_));
         match side.conclude(attempt) {
-            Some(outcome) => [Some(Event { token, outcome, more: false }), None],
+            Some(outcome) => [Some(Event { is_drained, ..Event::last(token, outcome) }), None],
             None => {
                 *state.place(is_write) = Some(Waiting { request, token });
                 self.arm(&mut state, selector)
@@ -160,7 +161,7 @@ impl Socket {
         [false, true].map(|is_write| {
             let token = state.take_waiting(is_write)?.token;
             let outcome = Outcome::Failed(attempt::code_of(&error));
-            Some(Event { token, outcome, more: false })
+            Some(Event::last(token, outcome))
         })
     }
 }
@@ -225,11 +226,12 @@ impl State {
         // SAFETY: the request is under way (it waited), so its memory is valid by the promise that
         // was given when it was issued; `fd` is open.
         let attempt = unsafe { attempt::go_on(fd, &request, pool, tells_remainder) };
+        let is_drained = matches!(attempt, Attempt::Emptied(_));
         let Some(outcome) = side.conclude(attempt) else {
             *self.place(is_write) = Some(Waiting { request, token });
             return None;
         };
-        Some(Event { token, outcome, more: false })
+        Some(Event { is_drained, ..Event::last(token, outcome) })
     }
 }
 

@@ -42,5 +42,10 @@ pub(super) fn sort(completion: &cqueue::Entry, groups: &mut Groups) -> Found {
         },
         sort => translate::outcome(sort, result),
     };
-    Found::Event(Event { token: Token::from_bits(word), outcome, more: cqueue::more(flags) })
+    Found::Event(Event {
+        token: Token::from_bits(word),
+        outcome,
+        more: cqueue::more(flags),
+        is_drained: !cqueue::sock_nonempty(flags),
+    })
 }

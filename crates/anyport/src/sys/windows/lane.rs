@@ -170,7 +170,7 @@ mod tests {
         let lane = Lane::default();
         for index in 0..3 {
             let outcome = Outcome::Interrupted;
-            lane.push(Event { token: Token::new(index, 1), outcome, more: false });
+            lane.push(Event::last(Token::new(index, 1), outcome));
         }
         assert_eq!(lane.event_count(), 3);
         let order: Vec<u32> = std::iter::from_fn(|| lane.pop()).map(|e| e.token.index()).collect();

@@ -132,7 +132,7 @@ impl Windows {
         if lane != clerk {
             // The thread that serves the lane is awake and will look by itself.
             state.token = None;
-            return self.lanes[lane].push(Event { token, outcome, more: false });
+            return self.lanes[lane].push(Event::last(token, outcome));
         }
         // For whichever thread waits; without one, for the clerk.
         state.early = Some(outcome);
@@ -143,7 +143,7 @@ impl Windows {
         }
         state.token = None;
         if let Some(outcome) = state.early.take() {
-            self.lanes[clerk].push(Event { token, outcome, more: false });
+            self.lanes[clerk].push(Event::last(token, outcome));
             self.lanes[clerk].wake();
         }
     }
@@ -275,7 +275,7 @@ impl Windows {
             }
         };
         state.token = None;
-        Some(Event { token, outcome, more: false })
+        Some(Event::last(token, outcome))
     }
 }
 
