@@ -6,13 +6,14 @@
 //! starts a send. Those note nothing on the socket: where they would have to wait, a request asks
 //! again under the lock.
 
+use super::super::unix::transfer as call;
 use super::super::{Message, Outcome, Region, Request};
 use super::remainder::Answer;
 use crate::buf::{BufferPool, SizeClass};
 use libc::c_int;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// What an attempt came to.
 pub(super) enum Attempt {
@@ -54,13 +55,33 @@ pub(super) fn is_write_side(request: &Request) -> bool {
     }
 }
 
-/// True for the receives that ask what they leave.
+/// How a receive learns whether it leaves anything in the socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Telling {
+    /// Not at all: only "would block" shows that a socket is empty.
+    No,
+    /// From its length: a TCP connection that does not fill the room it was given had no more (epoll(7),
+    /// "Questions and answers", 9). Not so before an end or urgent data, whose edges say so.
+    ByLength,
+    /// From the kernel, since the last receive filled its room: see [`remainder`](super::remainder).
+    ByKernel,
+}
+
+/// True for the receives that can learn what they leave.
 pub(super) fn tells_remainder(request: &Request) -> bool {
     matches!(request, Request::Receive(_) | Request::ReceivePooled(_) | Request::ReceiveStream(_))
 }
 
-/// The first attempt at a request. With `tells_remainder` the socket was asked to tell what a
-/// receive leaves.
+/// True when a receive has filled the room that it was given.
+pub(super) fn fills(request: &Request, outcome: &Outcome) -> bool {
+    match (request, outcome) {
+        (_, Outcome::Pooled(buffer)) => buffer.len() == buffer.capacity(),
+        (Request::Receive(region), Outcome::Bytes(bytes)) => *bytes == region.len.min(TRANSFER_MAX),
+        _ => false,
+    }
+}
+
+/// The first attempt at a request.
 ///
 /// # Safety
 /// The memory that the request names is valid and nobody else accesses it; `fd` is open.
@@ -68,13 +89,13 @@ pub(super) unsafe fn start(
     fd: RawFd,
     request: &Request,
     pool: &BufferPool,
-    tells_remainder: bool,
+    telling: Telling,
 ) -> Attempt {
     match *request {
         // SAFETY: the caller's promise.
         Request::Connect(message) => unsafe { connect(fd, message) },
         // SAFETY: the caller's promise.
-        _ => unsafe { go_on(fd, request, pool, tells_remainder) },
+        _ => unsafe { go_on(fd, request, pool, telling) },
     }
 }
 
@@ -86,15 +107,15 @@ pub(super) unsafe fn go_on(
     fd: RawFd,
     request: &Request,
     pool: &BufferPool,
-    tells_remainder: bool,
+    telling: Telling,
 ) -> Attempt {
     match *request {
         // SAFETY: the caller's promise is passed on, here and below.
-        Request::Receive(region) => unsafe { receive(fd, region, tells_remainder) },
+        Request::Receive(region) => unsafe { receive(fd, region, telling) },
         // SAFETY: see above.
         Request::ReceiveMessage(message) => unsafe { receive_message(fd, message) },
         Request::ReceivePooled(class) | Request::ReceiveStream(class) => {
-            receive_pooled(fd, pool, class, tells_remainder)
+            receive_pooled(fd, pool, class, telling)
         }
         Request::Readable => peek(fd),
         Request::Writable => writable(fd),
@@ -160,22 +181,20 @@ fn failed(error: &io::Error) -> Attempt {
 
 /// # Safety
 /// As for `start`.
-unsafe fn receive(fd: RawFd, region: Region, tells_remainder: bool) -> Attempt {
+unsafe fn receive(fd: RawFd, region: Region, telling: Telling) -> Attempt {
     let len = region.len.min(TRANSFER_MAX);
-    if tells_remainder {
-        // SAFETY: the caller's promise.
-        return match unsafe { receive_with_flags(fd, region.ptr, len, true) } {
-            Ok(Received { bytes, is_nothing_left: true, .. }) => {
-                Attempt::Emptied(Outcome::Bytes(bytes))
-            }
-            Ok(Received { bytes, .. }) => Attempt::Done(Outcome::Bytes(bytes)),
-            Err(e) => refused(&e),
-        };
+    let received = match telling {
+        // SAFETY: the region is valid for writes and ours, by the caller's promise; here and below.
+        Telling::ByKernel => unsafe { receive_with_flags(fd, region.ptr, len, true) },
+        // SAFETY: see above.
+        _ => unsafe { receive_plainly(fd, region.ptr, len, telling) },
+    };
+    match received {
+        Ok(Received { bytes, is_nothing_left: true, .. }) => {
+            Attempt::Emptied(Outcome::Bytes(bytes))
+        }
+        received => transfer(received.map(|r| r.bytes)),
     }
-    // SAFETY: the region is valid for writes and ours, by the caller's promise.
-    transfer(uninterrupted(|| unsafe {
-        libc::recv(fd, region.ptr.cast(), len, libc::MSG_DONTWAIT)
-    }))
 }
 
 /// # Safety
@@ -193,22 +212,25 @@ unsafe fn send(fd: RawFd, region: Region) -> Attempt {
     let len = region.len.min(TRANSFER_MAX);
     let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
     // SAFETY: the region is valid for reads, by the caller's promise.
-    transfer(uninterrupted(|| unsafe { libc::send(fd, region.ptr.cast(), len, flags) }))
+    transfer(uninterrupted(|| unsafe { call::send(fd, region.ptr.cast(), len, flags) }))
 }
 
 /// Sends from several places that the caller lends for the call; not more than `TRANSFER_MAX` bytes.
 pub(super) fn send_slices(socket: &SockRef<'_>, slices: &[IoSlice<'_>]) -> Attempt {
     let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
-    loop {
-        let result = match slices {
-            [one] => socket.send_with_flags(one, flags),
-            _ => socket.send_vectored_with_flags(slices, flags),
-        };
-        match result {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            result => return transfer(result),
-        }
-    }
+    let result = match slices {
+        [one] => uninterrupted(|| {
+            // SAFETY: the slice is lent for the call.
+            unsafe { call::send(socket.as_raw_fd(), one.as_ptr().cast(), one.len(), flags) }
+        }),
+        _ => loop {
+            match socket.send_vectored_with_flags(slices, flags) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        },
+    };
+    transfer(result)
 }
 
 /// # Safety
@@ -225,7 +247,7 @@ pub(super) fn receive_pooled(
     fd: RawFd,
     pool: &BufferPool,
     class: SizeClass,
-    tells_remainder: bool,
+    telling: Telling,
 ) -> Attempt {
     let Some(mut buffer) = pool.take(class) else {
         // Without a buffer, only a socket that has something (or an end) lacks one.
@@ -236,8 +258,13 @@ pub(super) fn receive_pooled(
     };
     let room = buffer.spare_capacity_mut();
     let (ptr, len) = (room.as_mut_ptr(), room.len());
-    // SAFETY: pointer and length are the buffer's room, which is ours.
-    let received = match unsafe { receive_with_flags(fd, ptr.cast(), len, tells_remainder) } {
+    let received = match telling {
+        // SAFETY: pointer and length are the buffer's room, which is ours.
+        Telling::ByLength => unsafe { receive_plainly(fd, ptr.cast(), len, telling) },
+        // SAFETY: as above.
+        _ => unsafe { receive_with_flags(fd, ptr.cast(), len, telling == Telling::ByKernel) },
+    };
+    let received = match received {
         Ok(received) => received,
         Err(e) => return refused(&e),
     };
@@ -262,13 +289,32 @@ struct Received {
     is_nothing_left: bool,
 }
 
+/// Receives what a call without a message tells: bytes, and how many.
+///
 /// # Safety
 /// `len` bytes at `ptr` are valid for writes and nobody else accesses them; `fd` is open.
+unsafe fn receive_plainly(
+    fd: RawFd,
+    ptr: *mut u8,
+    len: usize,
+    telling: Telling,
+) -> io::Result<Received> {
+    // SAFETY: the caller's promise.
+    let bytes =
+        uninterrupted(|| unsafe { call::receive(fd, ptr.cast(), len, libc::MSG_DONTWAIT) })?;
+    let is_nothing_left = telling == Telling::ByLength && 0 < bytes && bytes < len;
+    Ok(Received { bytes, is_truncated: false, is_nothing_left })
+}
+
+/// Receives with what only a message tells.
+///
+/// # Safety
+/// As for `receive_plainly`.
 unsafe fn receive_with_flags(
     fd: RawFd,
     ptr: *mut u8,
     len: usize,
-    tells_remainder: bool,
+    asks_kernel: bool,
 ) -> io::Result<Received> {
     let mut region = libc::iovec { iov_base: ptr.cast(), iov_len: len };
     // SAFETY: all-zero bytes are a valid msghdr.
@@ -276,7 +322,7 @@ unsafe fn receive_with_flags(
     header.msg_iov = &raw mut region;
     header.msg_iovlen = 1;
     let mut answer = Answer::new();
-    if tells_remainder {
+    if asks_kernel {
         answer.be_control_of(&mut header);
     }
     // SAFETY: the header names one region, the caller's, and the answer, which outlives the call.
@@ -284,7 +330,7 @@ unsafe fn receive_with_flags(
     Ok(Received {
         bytes,
         is_truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-        is_nothing_left: tells_remainder && answer.is_nothing_left(&header),
+        is_nothing_left: asks_kernel && answer.is_nothing_left(&header),
     })
 }
 
@@ -294,7 +340,7 @@ fn peek(fd: RawFd) -> Attempt {
     let mut byte = 0u8;
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
     // SAFETY: one byte of room, as said.
-    match uninterrupted(|| unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) }) {
+    match uninterrupted(|| unsafe { call::receive(fd, (&raw mut byte).cast(), 1, flags) }) {
         Ok(_) => Attempt::Done(Outcome::Bytes(0)),
         // A datagram larger than the byte, where that is an error: it is there.
         Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) => Attempt::Done(Outcome::Bytes(0)),

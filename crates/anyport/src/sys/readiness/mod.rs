@@ -22,6 +22,7 @@ mod tests;
 use super::{BackendOptions, Descriptor, Event, Outcome, Request, Token, error_from_io};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
+use attempt::Telling;
 use files::FileThreads;
 use queue::{Item, Taken};
 use ready::{Place, Ready, locked};
@@ -113,17 +114,14 @@ impl Readiness {
             // SAFETY: the caller's promise is passed on.
             return unsafe { self.files.start(descriptor.raw(), request, token) };
         };
+        let led_to = |event| match lane == self.ready.clerk_lane() {
+            true => self.ready.push(event),
+            // The thread that serves the lane is awake and will look by itself. If its handler goes
+            // on for long, the watch calls another.
+            false => self.ready.push_quietly(event),
+        };
         // SAFETY: the caller's promise is passed on.
-        let events = unsafe { socket.issue(&self.ready.selector, &self.pool, request, token) };
-        for event in events.into_iter().flatten() {
-            if lane == self.ready.clerk_lane() {
-                self.ready.push(event);
-            } else {
-                // The thread that serves the lane is awake and will look by itself. If its handler
-                // goes on for long, the watch calls another.
-                self.ready.push_quietly(event);
-            }
-        }
+        unsafe { socket.issue(&self.ready.selector, &self.pool, request, token, led_to) };
     }
 
     pub(super) fn cancel(&self, _lane: usize, descriptor: &Descriptor, token: Token) {
@@ -151,13 +149,10 @@ impl Readiness {
                 Item::Event(event) => return Some(event),
                 Item::Socket(socket) => socket,
             };
-            match socket.resume(&self.ready.selector, &self.pool) {
-                [None, None] => {}
-                [Some(event), None] | [None, Some(event)] => return Some(event),
-                [Some(first), Some(second)] => {
-                    self.ready.push_quietly(second);
-                    return Some(first);
-                }
+            let others = |event| self.ready.push_quietly(event);
+            let event = socket.resume(&self.ready.selector, &self.pool, others);
+            if event.is_some() {
+                return event;
             }
         }
     }
@@ -251,7 +246,7 @@ pub(super) fn receive_pooled_now(
     pool: &BufferPool,
     class: SizeClass,
 ) -> Outcome {
-    attempt::receive_pooled(descriptor.raw(), pool, class, false).into_outcome()
+    attempt::receive_pooled(descriptor.raw(), pool, class, Telling::No).into_outcome()
 }
 
 /// See [`super::Backend::send_now`].

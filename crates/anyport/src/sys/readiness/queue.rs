@@ -5,16 +5,16 @@
 //! what comes out.
 
 use super::super::Event;
-use super::ready::locked;
 use super::registration::Socket;
+use crate::latch::Latch;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 /// The queue that all lanes take from.
 #[derive(Default)]
 pub(super) struct ReadyQueue {
-    queue: Mutex<Queue>,
+    queue: Latch<Queue>,
     /// Length of the queue, written under its lock, so that looking takes none.
     length: AtomicUsize,
 }
@@ -39,13 +39,13 @@ impl ReadyQueue {
     }
 
     pub(super) fn push(&self, event: Event) {
-        let mut queue = locked(&self.queue);
+        let mut queue = self.queue.lock();
         queue.events.push_back(event);
         self.note_length(&queue);
     }
 
     pub(super) fn push_sockets(&self, sockets: &mut Vec<Arc<Socket>>) {
-        let mut queue = locked(&self.queue);
+        let mut queue = self.queue.lock();
         queue.sockets.extend(sockets.drain(..));
         self.note_length(&queue);
     }
@@ -55,7 +55,7 @@ impl ReadyQueue {
         if self.len() == 0 {
             return None;
         }
-        let mut queue = locked(&self.queue);
+        let mut queue = self.queue.lock();
         let item = queue.pop()?;
         queue.taken = queue.taken.wrapping_add(1);
         let is_look_due = queue.taken.is_multiple_of(LOOK_EVERY) && queue.sockets.is_empty();
@@ -71,7 +71,7 @@ impl ReadyQueue {
         if self.len() == 0 {
             return None;
         }
-        let mut queue = locked(&self.queue);
+        let mut queue = self.queue.lock();
         let taken = queue.taken;
         if std::mem::replace(&mut queue.taken_when_asked, taken) != taken {
             return None;
@@ -92,7 +92,7 @@ impl ReadyQueue {
 
     /// True when ready sockets wait to be taken: those that a poll would find come behind them.
     pub(super) fn has_sockets(&self) -> bool {
-        !locked(&self.queue).sockets.is_empty()
+        !self.queue.lock().sockets.is_empty()
     }
 
     fn note_length(&self, queue: &Queue) {

@@ -7,14 +7,14 @@
 //! the request. Called by `Readiness`.
 
 use super::super::{Event, Outcome, Request, Token};
-use super::attempt::{self, Attempt};
-use super::ready::locked;
+use super::attempt::{self, Attempt, Telling};
 use super::remainder;
 use super::selector::Selector;
 use crate::buf::BufferPool;
+use crate::latch::Latch;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
 
 /// What a descriptor keeps of the readiness backend.
 pub(crate) struct Registration {
@@ -27,7 +27,7 @@ pub(super) struct Socket {
     key: usize,
     /// `READABLE` and `WRITABLE`, as the poller found; not zero while the socket is queued.
     found: AtomicU8,
-    state: Mutex<State>,
+    state: Latch<State>,
 }
 
 /// Bits of what the poller finds.
@@ -42,21 +42,21 @@ impl Socket {
         let side = || Side { is_ready: true, may_have_end: false };
         let state = State {
             is_attached: true,
-            tells_remainder: None,
+            telling: None,
             read: side(),
             write: side(),
             waiting_to_read: None,
             waiting_to_write: None,
         };
-        Socket { fd, key, found: AtomicU8::new(0), state: Mutex::new(state) }
+        Socket { fd, key, found: AtomicU8::new(0), state: Latch::new(state) }
     }
 
     pub(super) fn key(&self) -> usize {
         self.key
     }
 
-    /// Starts a request: does it, or keeps it until the socket is ready. Gives the events that this
-    /// led to: its own or none, save when arming fails.
+    /// Starts a request: does it, or keeps it until the socket is ready. `led_to` is given the events
+    /// that this led to: its own or none, save when arming fails.
     ///
     /// # Safety
     /// As for `Backend::issue`.
@@ -66,10 +66,11 @@ impl Socket {
         pool: &BufferPool,
         request: Request,
         token: Token,
-    ) -> [Option<Event>; 2] {
-        let mut state = locked(&self.state);
+        mut led_to: impl FnMut(Event),
+    ) {
+        let mut state = self.state.lock();
         debug_assert!(state.is_attached, "a request on a socket that was let go");
-        let tells_remainder = state.ask_remainder(self.fd, selector, &request);
+        let telling = state.telling(self.fd, selector, &request);
         let is_write = attempt::is_write_side(&request);
         assert!(!state.waits(is_write), "two requests in one direction of a socket");
         let side = if is_write { &mut state.write } else { &mut state.read };
@@ -79,16 +80,15 @@ impl Socket {
             side.is_ready = false;
         } else if !side.is_ready {
             *state.place(is_write) = Some(Waiting { request, token });
-            return self.arm(&mut state, selector);
+            return self.arm(&mut state, selector, led_to);
         }
         // SAFETY: the caller's promise for the memory; the descriptor is open until the event.
-        let attempt = unsafe { attempt::start(self.fd, &request, pool, tells_remainder) };
-        let is_drained = matches!(attempt, Attempt::Emptied(_));
-        match side.conclude(attempt) {
-            Some(outcome) => [Some(Event { is_drained, ..Event::last(token, outcome) }), None],
+        let attempt = unsafe { attempt::start(self.fd, &request, pool, telling) };
+        match state.conclude(is_write, &request, token, attempt) {
+            Some(event) => led_to(event),
             None => {
                 *state.place(is_write) = Some(Waiting { request, token });
-                self.arm(&mut state, selector)
+                self.arm(&mut state, selector, led_to);
             }
         }
     }
@@ -98,33 +98,39 @@ impl Socket {
         found != 0 && self.found.fetch_or(found, Ordering::AcqRel) == 0
     }
 
-    /// Taken from the queue: lets the requests go on that waited for what the poller found.
-    pub(super) fn resume(&self, selector: &Selector, pool: &BufferPool) -> [Option<Event>; 2] {
-        let mut state = locked(&self.state);
+    /// Taken from the queue: lets the requests go on that waited for what the poller found. Gives the
+    /// event of the one that receives; `others` is given those of the other side and of failures.
+    pub(super) fn resume(
+        &self,
+        selector: &Selector,
+        pool: &BufferPool,
+        mut others: impl FnMut(Event),
+    ) -> Option<Event> {
+        let mut state = self.state.lock();
         // Before the attempts: an edge that comes after them queues the socket again.
         let found = self.found.swap(0, Ordering::AcqRel);
         if !state.is_attached {
-            return [None, None];
+            return None;
         }
-        let tells_remainder = state.tells_remainder == Some(true);
         state.read.may_have_end |= found & ENDED != 0;
-        let mut events = [(false, READABLE), (true, WRITABLE)].map(|(is_write, bit)| {
-            if found & bit == 0 {
-                return None;
-            }
+        if found & WRITABLE != 0 {
             // SAFETY: attached, so the descriptor is open.
-            unsafe { state.resume(is_write, self.fd, pool, tells_remainder) }
-        });
-        for (event, refused) in events.iter_mut().zip(self.arm(&mut state, selector)) {
-            // What armed was waiting: it had no event yet.
-            *event = event.take().or(refused);
+            if let Some(event) = unsafe { state.resume(true, self.fd, pool) } {
+                others(event);
+            }
         }
-        events
+        let event = match found & READABLE {
+            0 => None,
+            // SAFETY: as above.
+            _ => unsafe { state.resume(false, self.fd, pool) },
+        };
+        self.arm(&mut state, selector, others);
+        event
     }
 
     /// Takes the request out if it still waits.
     pub(super) fn cancel(&self, token: Token) -> bool {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let State { waiting_to_read, waiting_to_write, .. } = &mut *state;
         [Some(waiting_to_read), waiting_to_write.as_deref_mut()]
             .into_iter()
@@ -134,42 +140,44 @@ impl Socket {
 
     /// No system call is made on the descriptor from now on.
     pub(super) fn detach(&self) {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         debug_assert!(
             !state.waits(false) && !state.waits(true),
             "a socket was let go with a request under way"
         );
         state.is_attached = false;
-        if state.tells_remainder == Some(true) {
+        if matches!(state.telling, Some(Telling::ByLength | Telling::ByKernel)) {
             // The descriptor may live on, or have duplicates.
             remainder::stop_asking(self.fd);
         }
     }
 
     /// Where there are no edges: asks for what is waited for. A refusal ends what waits.
-    fn arm(&self, state: &mut State, selector: &Selector) -> [Option<Event>; 2] {
+    fn arm(&self, state: &mut State, selector: &Selector, mut led_to: impl FnMut(Event)) {
+        if selector.uses_edges() {
+            return;
+        }
         let wanted = |is_write, bit| if state.waits(is_write) { bit } else { 0 };
         let wanted = wanted(false, READABLE) | wanted(true, WRITABLE);
-        if selector.uses_edges() || wanted == 0 {
-            return [None, None];
+        if wanted == 0 {
+            return;
         }
         // SAFETY: attached, so the descriptor is open.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
-        let Err(error) = selector.arm(fd, self.key, wanted) else {
-            return [None, None];
-        };
-        [false, true].map(|is_write| {
-            let token = state.take_waiting(is_write)?.token;
-            let outcome = Outcome::Failed(attempt::code_of(&error));
-            Some(Event::last(token, outcome))
-        })
+        let Err(error) = selector.arm(fd, self.key, wanted) else { return };
+        for is_write in [false, true] {
+            if let Some(Waiting { token, .. }) = state.take_waiting(is_write) {
+                let outcome = Outcome::Failed(attempt::code_of(&error));
+                led_to(Event::last(token, outcome));
+            }
+        }
     }
 }
 
 struct State {
     is_attached: bool,
-    /// Receives tell what they leave; `None` before the first.
-    tells_remainder: Option<bool>,
+    /// How receives learn what they leave; `None` before the first.
+    telling: Option<Telling>,
     read: Side,
     write: Side,
     waiting_to_read: Option<Waiting>,
@@ -179,11 +187,47 @@ struct State {
 
 impl State {
     /// Asked with the first receive: a listener would pass the option on to what it accepts.
-    fn ask_remainder(&mut self, fd: RawFd, selector: &Selector, request: &Request) -> bool {
-        if self.tells_remainder.is_none() && attempt::tells_remainder(request) {
-            self.tells_remainder = Some(selector.tells_ends() && remainder::ask(fd));
+    fn telling(&mut self, fd: RawFd, selector: &Selector, request: &Request) -> Telling {
+        if self.telling.is_none() && attempt::tells_remainder(request) {
+            let does_tell = selector.tells_ends() && remainder::ask(fd);
+            self.telling = Some(if does_tell { Telling::ByLength } else { Telling::No });
         }
-        self.tells_remainder == Some(true)
+        self.telling.unwrap_or(Telling::No)
+    }
+
+    /// Notes what an attempt shows of readiness; `None` when the request waits.
+    fn conclude(
+        &mut self,
+        is_write: bool,
+        request: &Request,
+        token: Token,
+        attempt: Attempt,
+    ) -> Option<Event> {
+        let side = if is_write { &mut self.write } else { &mut self.read };
+        let (outcome, is_drained) = match attempt {
+            Attempt::Done(outcome) => {
+                side.is_ready = true;
+                (outcome, false)
+            }
+            Attempt::Emptied(outcome) => {
+                side.is_ready = side.may_have_end;
+                (outcome, true)
+            }
+            Attempt::Wait => {
+                side.is_ready = false;
+                side.may_have_end = false;
+                return None;
+            }
+        };
+        if let Some(telling @ (Telling::ByLength | Telling::ByKernel)) = &mut self.telling
+            && !is_write
+        {
+            *telling = match attempt::fills(request, &outcome) {
+                true => Telling::ByKernel,
+                false => Telling::ByLength,
+            };
+        }
+        Some(Event { is_drained, ..Event::last(token, outcome) })
     }
 
     fn waits(&self, is_write: bool) -> bool {
@@ -212,26 +256,20 @@ impl State {
     ///
     /// # Safety
     /// `fd` is open.
-    unsafe fn resume(
-        &mut self,
-        is_write: bool,
-        fd: RawFd,
-        pool: &BufferPool,
-        tells_remainder: bool,
-    ) -> Option<Event> {
+    unsafe fn resume(&mut self, is_write: bool, fd: RawFd, pool: &BufferPool) -> Option<Event> {
         let waiting = self.take_waiting(is_write);
         let side = if is_write { &mut self.write } else { &mut self.read };
         side.is_ready = true;
         let Waiting { request, token } = waiting?;
+        let telling = self.telling.unwrap_or(Telling::No);
         // SAFETY: the request is under way (it waited), so its memory is valid by the promise that
         // was given when it was issued; `fd` is open.
-        let attempt = unsafe { attempt::go_on(fd, &request, pool, tells_remainder) };
-        let is_drained = matches!(attempt, Attempt::Emptied(_));
-        let Some(outcome) = side.conclude(attempt) else {
+        let attempt = unsafe { attempt::go_on(fd, &request, pool, telling) };
+        let event = self.conclude(is_write, &request, token, attempt);
+        if event.is_none() {
             *self.place(is_write) = Some(Waiting { request, token });
-            return None;
-        };
-        Some(Event { is_drained, ..Event::last(token, outcome) })
+        }
+        event
     }
 }
 
@@ -245,27 +283,6 @@ struct Side {
     /// An edge told of more than bytes: an end, an error, urgent data. Emptying the socket does not
     /// show that it is over, and its edge was the last; "would block" does.
     may_have_end: bool,
-}
-
-impl Side {
-    /// Notes what an attempt shows of readiness; `None` when the request waits.
-    fn conclude(&mut self, attempt: Attempt) -> Option<Outcome> {
-        match attempt {
-            Attempt::Done(outcome) => {
-                self.is_ready = true;
-                Some(outcome)
-            }
-            Attempt::Emptied(outcome) => {
-                self.is_ready = self.may_have_end;
-                Some(outcome)
-            }
-            Attempt::Wait => {
-                self.is_ready = false;
-                self.may_have_end = false;
-                None
-            }
-        }
-    }
 }
 
 struct Waiting {

@@ -1,9 +1,11 @@
-//! What the Unix backends share: descriptors, scatter/gather messages, error codes, thread clocks.
+//! What the Unix backends share: descriptors, scatter/gather messages, the calls
+//! that move bytes, error codes, thread clocks.
 
 pub(super) mod clock;
 pub(super) mod code;
 pub(super) mod descriptor;
 pub(super) mod message;
+pub(super) mod transfer;
 
 /// Receives that do not wait: any backend's sockets will do.
 pub(super) use super::readiness as receive;
