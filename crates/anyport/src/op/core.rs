@@ -12,7 +12,7 @@ use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
 use crate::latch::{Latch, LatchGuard};
 use crate::sys::{
-    Backend, Event, Outcome, Reaped, Request, RequestKind, Token, receive_pooled_now,
+    Ahead, Backend, Event, Outcome, Reaped, Request, RequestKind, Token, receive_pooled_now,
 };
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -193,9 +193,12 @@ impl Core {
         mut quiet: Option<&mut QuietEnds>,
         upcoming: impl Fn(u32),
     ) -> Option<Completion> {
-        let upcoming = |token: Token| {
-            self.table.prefetch(token.index());
-            upcoming(token.index());
+        let upcoming = |ahead, token: Token| match ahead {
+            Ahead::Soon => {
+                self.table.prefetch(token.index());
+                upcoming(token.index());
+            }
+            Ahead::Next => self.table.prefetch_handle(token.index()),
         };
         while let Some(event) = self.backend.next_event(lane, lane == serving, reaped, upcoming) {
             if let Some(completion) = self.on_event(serving, event, quiet.as_deref_mut()) {

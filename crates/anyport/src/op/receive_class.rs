@@ -8,7 +8,7 @@
 //! handle is at work at a time, so nobody judges beside it. The user may set a class at any moment.
 
 use crate::buf::SizeClass;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// What a receive that left bytes behind counts; any other takes one back.
 const CRAMPED: u32 = 2;
@@ -23,16 +23,22 @@ const SHRINKS_AFTER: u32 = 256;
 /// must not bring everybody else to the pool's bound.
 const POOL_HOLDS_MIN: usize = 256;
 
-/// The class of a handle, and what speaks for another. In one word, so that setting it is one step.
+/// The class of a handle, and what speaks for another.
 #[derive(Debug)]
-pub(super) struct ReceiveClass(AtomicU32);
+pub(super) struct ReceiveClass {
+    /// What it was set to, `FREE` if it was not.
+    fixed: AtomicU8,
+    /// A `Judgement`; only who judges writes it.
+    judged: AtomicU32,
+}
+
+/// The class follows the traffic.
+const FREE: u8 = u8::MAX;
 
 /// See [`ReceiveClass`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Judgement {
     class: SizeClass,
-    /// It stays as it was set.
-    is_fixed: bool,
     /// Up to `GROWS_AT`.
     cramped: u32,
     /// Receives in a row for which the class below would have done.
@@ -40,21 +46,16 @@ struct Judgement {
 }
 
 impl Judgement {
-    const fn of(class: SizeClass, is_fixed: bool) -> Self {
-        Judgement { class, is_fixed, cramped: 0, roomy: 0 }
+    const fn of(class: SizeClass) -> Self {
+        Judgement { class, cramped: 0, roomy: 0 }
     }
 
     fn to_word(self) -> u32 {
-        self.class as u32 | u32::from(self.is_fixed) << 2 | self.cramped << 8 | self.roomy << 16
+        self.class as u32 | self.cramped << 8 | self.roomy << 16
     }
 
     fn from_word(word: u32) -> Self {
-        Judgement {
-            class: SizeClass::ALL[(word & 3).min(2) as usize],
-            is_fixed: word & 4 != 0,
-            cramped: word >> 8 & 0xFF,
-            roomy: word >> 16,
-        }
+        Judgement { class: class_of(word as u8), cramped: word >> 8 & 0xFF, roomy: word >> 16 }
     }
 
     /// What it is after a receive of `bytes` into a buffer of the class.
@@ -66,7 +67,7 @@ impl Judgement {
                 return self;
             }
             return match self.class.next() {
-                Some(larger) if larger <= class_max => Self::of(larger, false),
+                Some(larger) if larger <= class_max => Self::of(larger),
                 _ => Judgement { cramped: 0, ..self },
             };
         }
@@ -75,7 +76,7 @@ impl Judgement {
             Some(smaller) if bytes <= smaller.bytes() => {
                 self.roomy += 1;
                 if self.roomy >= SHRINKS_AFTER {
-                    return Self::of(smaller, false);
+                    return Self::of(smaller);
                 }
             }
             _ => self.roomy = 0,
@@ -87,16 +88,22 @@ impl Judgement {
 impl ReceiveClass {
     /// Begins with `class`, and stays there if it is fixed.
     pub(super) fn new(class: SizeClass, is_fixed: bool) -> Self {
-        ReceiveClass(AtomicU32::new(Judgement::of(class, is_fixed).to_word()))
+        ReceiveClass {
+            fixed: AtomicU8::new(if is_fixed { class as u8 } else { FREE }),
+            judged: AtomicU32::new(Judgement::of(class).to_word()),
+        }
     }
 
     pub(super) fn get(&self) -> SizeClass {
-        Judgement::from_word(self.0.load(Ordering::Relaxed)).class
+        match self.fixed.load(Ordering::Relaxed) {
+            FREE => class_of(self.judged.load(Ordering::Relaxed) as u8),
+            fixed => class_of(fixed),
+        }
     }
 
     /// From now on this class, whatever comes.
     pub(super) fn fix(&self, class: SizeClass) {
-        self.0.store(Judgement::of(class, true).to_word(), Ordering::Relaxed);
+        self.fixed.store(class as u8, Ordering::Relaxed);
     }
 
     /// A receive has brought `bytes` in a buffer of `room`; `is_drained` when the system said that
@@ -108,21 +115,22 @@ impl ReceiveClass {
         is_drained: bool,
         class_max: SizeClass,
     ) -> bool {
-        let word = self.0.load(Ordering::Relaxed);
-        let before = Judgement::from_word(word);
-        // Received before the class last changed.
-        if before.is_fixed || room != before.class.bytes() {
+        let before = Judgement::from_word(self.judged.load(Ordering::Relaxed));
+        // Set by the user, or received before the class last changed.
+        if self.fixed.load(Ordering::Relaxed) != FREE || room != before.class.bytes() {
             return false;
         }
         let after = before.after(bytes, is_drained, class_max);
-        if after == before {
-            return false;
+        if after != before {
+            self.judged.store(after.to_word(), Ordering::Relaxed);
         }
-        // Fails when the user has set a class meanwhile: that holds.
-        let (order, word_after) = (Ordering::Relaxed, after.to_word());
-        let is_noted = self.0.compare_exchange(word, word_after, order, order).is_ok();
-        is_noted && after.class != before.class
+        after.class != before.class
     }
+}
+
+/// The class of the low two bits.
+fn class_of(bits: u8) -> SizeClass {
+    SizeClass::ALL[usize::from(bits & 3).min(SizeClass::COUNT - 1)]
 }
 
 /// The largest class that connections grow into with a pool of `bytes_max`.
@@ -248,9 +256,9 @@ mod tests {
 
         #[test]
         fn a_word_holds_a_judgement(
-            class in 0usize..3, is_fixed: bool, cramped in 0..GROWS_AT + 2, roomy in 0..=SHRINKS_AFTER
+            class in 0usize..3, cramped in 0..GROWS_AT + 2, roomy in 0..=SHRINKS_AFTER
         ) {
-            let judgement = Judgement { class: SizeClass::ALL[class], is_fixed, cramped, roomy };
+            let judgement = Judgement { class: SizeClass::ALL[class], cramped, roomy };
             prop_assert_eq!(Judgement::from_word(judgement.to_word()), judgement);
         }
     }

@@ -118,6 +118,7 @@ impl Core {
         body.is_quiet = spec.is_quiet;
         body.ending = None;
         body.handle = Some(Arc::clone(handle));
+        self.table.note_handle(index, handle);
         body.buffers = spec.buffers;
         body.done = 0;
         body.offset = spec.offset;

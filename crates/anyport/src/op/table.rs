@@ -5,10 +5,11 @@
 //! for many slots, and never more than a quarter of the slots made ahead of need.
 
 use super::body::{Body, NONE};
+use super::handle::HandleCore;
 use crate::latch::{Latch, LatchGuard};
 use crate::sys::prefetch;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Slots in the first chunk; a power of two.
 const FIRST_CHUNK: usize = 256;
@@ -105,6 +106,8 @@ struct Slot {
     /// The next operation in line on the same side of the handle, whose lock guards it: atomic
     /// only because no lock of this table does.
     next: AtomicU32,
+    /// Where the operation's handle is, or was: for `prefetch_handle` and nothing else.
+    handle: AtomicPtr<HandleCore>,
 }
 
 struct FreeList {
@@ -188,12 +191,26 @@ impl OpTable {
         self.slots.get_or_make(index, |index| Slot {
             body: Latch::new(Body::new(index)),
             next: AtomicU32::new(NONE),
+            handle: AtomicPtr::default(),
         })
     }
 
     /// Asks the processor for a slot that will be locked soon.
     pub(super) fn prefetch(&self, index: u32) {
         self.slots.prefetch(index);
+    }
+
+    /// The operation has begun to use this handle.
+    pub(super) fn note_handle(&self, index: u32, handle: &Arc<HandleCore>) {
+        self.slot(index).handle.store(Arc::as_ptr(handle).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Asks the processor for the handle of an operation whose slot was asked for before.
+    pub(super) fn prefetch_handle(&self, index: u32) {
+        if let Some(slot) = self.slots.get(index) {
+            // Perhaps gone: nothing is read there.
+            prefetch(slot.handle.load(Ordering::Relaxed));
+        }
     }
 
     /// Slots in use: operations under way, and packets not taken yet.

@@ -78,12 +78,12 @@ impl Token {
         Token(NonZeroU64::new(TOKEN_MARK | bits).expect("the mark is set"))
     }
 
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    #[cfg_attr(windows, allow(dead_code))]
     pub(crate) fn from_bits(bits: u64) -> Self {
         Token::marked(bits & TOKEN_BITS)
     }
 
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    #[cfg_attr(windows, allow(dead_code))]
     pub(crate) fn bits(self) -> u64 {
         self.0.get() & TOKEN_BITS
     }
@@ -213,6 +213,16 @@ impl Request {
 // SAFETY: a request only names memory; whoever issues it guarantees (see `Backend::issue`) that
 // the memory stays where it is until the last event was taken, whichever thread takes it.
 unsafe impl Send for Request {}
+
+/// How soon the turn of an event comes that a backend tells of before.
+#[cfg_attr(windows, allow(dead_code))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ahead {
+    /// After a few others.
+    Soon,
+    /// As the next one.
+    Next,
+}
 
 /// What became of a request.
 #[derive(Debug)]
@@ -520,21 +530,21 @@ impl Backend {
     /// the lane's `reaped`.
     ///
     /// Whoever serves the lane (`is_served`) may find further events prepared for it, of which
-    /// `upcoming` is told the tokens; another thread must leave the lane so that its own finds
-    /// them when it looks.
+    /// `upcoming` is told the tokens, twice each as far as they are known; another thread must leave
+    /// the lane so that its own finds them when it looks.
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub(crate) fn next_event(
         &self,
         lane: usize,
         is_served: bool,
         reaped: &mut Reaped,
-        upcoming: impl Fn(Token),
+        upcoming: impl Fn(Ahead, Token),
     ) -> Option<Event> {
         match self {
             #[cfg(target_os = "linux")]
             Backend::Uring(uring) => uring.next_event(lane, is_served, reaped, upcoming),
             #[cfg(unix)]
-            Backend::Readiness(readiness) => readiness.next_event(lane),
+            Backend::Readiness(readiness) => readiness.next_event(lane, upcoming),
             #[cfg(windows)]
             Backend::Windows(windows) => windows.next_event(lane),
         }

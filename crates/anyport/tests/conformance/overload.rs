@@ -204,8 +204,8 @@ pub fn s47_a_stream_whose_handler_is_slow_holds_few_buffers(kind: BackendKind) {
     while still < 200 {
         let live = port.pool().live();
         // One in the handler's hands, the backlog, what was under way when it was full, and what
-        // the engine has ready for all connections; far from the pool's 1,024.
-        assert!(live <= 256, "{live} buffers for one connection");
+        // the engine has ready for all connections, of two size classes; far from the pool's 1,024.
+        assert!(live <= 320, "{live} buffers for one connection");
         let now = sent.load(Ordering::SeqCst);
         assert!(now < TOTAL, "everything was taken from the peer");
         still = if now == before { still + 1 } else { 0 };

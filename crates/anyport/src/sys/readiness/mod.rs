@@ -19,7 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::{BackendOptions, Descriptor, Event, Outcome, Request, Token, error_from_io};
+use super::{Ahead, BackendOptions, Descriptor, Event, Outcome, Request, Token, error_from_io};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
 use attempt::Telling;
@@ -134,12 +134,12 @@ impl Readiness {
         }
     }
 
-    pub(super) fn next_event(&self, lane: usize) -> Option<Event> {
+    pub(super) fn next_event(&self, lane: usize, upcoming: impl Fn(Ahead, Token)) -> Option<Event> {
         loop {
             let item = if lane == self.ready.clerk_lane() {
                 self.ready.queue.pop_neglected()?
             } else {
-                let Taken { item, is_look_due } = self.ready.queue.pop()?;
+                let Taken { item, is_look_due } = self.ready.queue.pop(&upcoming)?;
                 if is_look_due {
                     self.look();
                 }

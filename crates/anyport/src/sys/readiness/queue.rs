@@ -4,7 +4,7 @@
 //! nothing that a lane is about to take. Called by `Ready` for what goes in and by `Readiness` for
 //! what comes out.
 
-use super::super::Event;
+use super::super::{Ahead, Event, Token, prefetch};
 use super::registration::Socket;
 use crate::latch::Latch;
 use std::collections::VecDeque;
@@ -50,8 +50,9 @@ impl ReadyQueue {
         self.note_length(&queue);
     }
 
-    /// Takes what is next, for a lane.
-    pub(super) fn pop(&self) -> Option<Taken> {
+    /// Takes what is next, for a lane. `upcoming` is told which requests the sockets behind it will
+    /// let go on.
+    pub(super) fn pop(&self, upcoming: impl Fn(Ahead, Token)) -> Option<Taken> {
         if self.len() == 0 {
             return None;
         }
@@ -60,6 +61,16 @@ impl ReadyQueue {
         queue.taken = queue.taken.wrapping_add(1);
         let is_look_due = queue.taken.is_multiple_of(LOOK_EVERY) && queue.sockets.is_empty();
         self.note_length(&queue);
+        // In three steps, since each tells where the next one is.
+        if let Some(next) = queue.sockets.front() {
+            upcoming(Ahead::Next, next.reader());
+            if let Some(soon) = queue.sockets.get(2) {
+                upcoming(Ahead::Soon, soon.reader());
+            }
+            if let Some(later) = queue.sockets.get(4) {
+                prefetch(Arc::as_ptr(later));
+            }
+        }
         Some(Taken { item, is_look_due })
     }
 
@@ -84,7 +95,7 @@ impl ReadyQueue {
     /// As `pop`, where only events are.
     #[cfg(test)]
     pub(super) fn pop_event(&self) -> Option<Event> {
-        match self.pop()?.item {
+        match self.pop(|_, _| {})?.item {
             Item::Event(event) => Some(event),
             Item::Socket(_) => None,
         }
@@ -140,7 +151,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Outcome, Token};
+    use super::super::super::Outcome;
     use super::*;
 
     fn event(index: u32) -> Event {
@@ -163,7 +174,8 @@ mod tests {
     fn events_come_out_in_the_order_in_which_they_went_in() {
         let queue = ReadyQueue::default();
         (1..4).for_each(|index| queue.push(event(index)));
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|t| number(t.item)).collect();
+        let order: Vec<_> =
+            std::iter::from_fn(|| queue.pop(|_, _| {})).map(|t| number(t.item)).collect();
         assert_eq!(order, [1, 2, 3]);
         assert!(queue.len() == 0);
     }
@@ -175,7 +187,8 @@ mod tests {
         let mut sockets = 0;
         for index in 0..2 * SOCKET_FIRST_EVERY as u32 {
             queue.push(event(index));
-            sockets += usize::from(matches!(queue.pop().map(|t| t.item), Some(Item::Socket(_))));
+            sockets +=
+                usize::from(matches!(queue.pop(|_, _| {}).map(|t| t.item), Some(Item::Socket(_))));
         }
         assert_eq!(sockets, 2);
         assert!(!queue.has_sockets());
@@ -185,12 +198,12 @@ mod tests {
     fn a_look_is_due_now_and_then_and_only_without_sockets() {
         let queue = ReadyQueue::default();
         queue.push_sockets(&mut (0..LOOK_EVERY + 1).map(socket).collect());
-        assert!((0..LOOK_EVERY).all(|_| !queue.pop().expect("a socket").is_look_due));
-        assert!(!queue.pop().expect("a socket").is_look_due);
+        assert!((0..LOOK_EVERY).all(|_| !queue.pop(|_, _| {}).expect("a socket").is_look_due));
+        assert!(!queue.pop(|_, _| {}).expect("a socket").is_look_due);
         for index in 1..LOOK_EVERY as u32 {
             queue.push(event(index));
             let is_last = index as usize == LOOK_EVERY - 1;
-            assert_eq!(queue.pop().expect("an event").is_look_due, is_last);
+            assert_eq!(queue.pop(|_, _| {}).expect("an event").is_look_due, is_last);
         }
     }
 
@@ -198,11 +211,11 @@ mod tests {
     fn the_clerk_takes_only_what_no_lane_takes() {
         let queue = ReadyQueue::default();
         (0..4).for_each(|index| queue.push(event(index)));
-        assert_eq!(queue.pop().map(|t| number(t.item)), Some(0));
+        assert_eq!(queue.pop(|_, _| {}).map(|t| number(t.item)), Some(0));
         assert!(queue.pop_neglected().is_none(), "a lane is at it");
         assert_eq!(queue.pop_neglected().map(number), Some(1), "no lane has come since");
         assert_eq!(queue.pop_neglected().map(number), Some(2));
-        assert_eq!(queue.pop().map(|t| number(t.item)), Some(3));
+        assert_eq!(queue.pop(|_, _| {}).map(|t| number(t.item)), Some(3));
         assert!(queue.len() == 0);
     }
 }

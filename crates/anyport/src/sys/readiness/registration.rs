@@ -14,7 +14,7 @@ use crate::buf::BufferPool;
 use crate::latch::Latch;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// What a descriptor keeps of the readiness backend.
 pub(crate) struct Registration {
@@ -27,6 +27,8 @@ pub(super) struct Socket {
     key: usize,
     /// `READABLE` and `WRITABLE`, as the poller found; not zero while the socket is queued.
     found: AtomicU8,
+    /// Of the request that last waited to read: for what is to be in the cache before its turn.
+    reader: AtomicU64,
     state: Latch<State>,
 }
 
@@ -48,11 +50,22 @@ impl Socket {
             waiting_to_read: None,
             waiting_to_write: None,
         };
-        Socket { fd, key, found: AtomicU8::new(0), state: Latch::new(state) }
+        Socket {
+            fd,
+            key,
+            found: AtomicU8::new(0),
+            reader: AtomicU64::new(0),
+            state: Latch::new(state),
+        }
     }
 
     pub(super) fn key(&self) -> usize {
         self.key
+    }
+
+    /// The request that waits to read, or that last did.
+    pub(super) fn reader(&self) -> Token {
+        Token::from_bits(self.reader.load(Ordering::Relaxed))
     }
 
     /// Starts a request: does it, or keeps it until the socket is ready. `led_to` is given the events
@@ -72,6 +85,9 @@ impl Socket {
         debug_assert!(state.is_attached, "a request on a socket that was let go");
         let telling = state.telling(self.fd, selector, &request);
         let is_write = attempt::is_write_side(&request);
+        if !is_write {
+            self.reader.store(token.bits(), Ordering::Relaxed);
+        }
         assert!(!state.waits(is_write), "two requests in one direction of a socket");
         let side = if is_write { &mut state.write } else { &mut state.read };
         if matches!(request, Request::Connect(_)) {

@@ -26,7 +26,9 @@ mod ring;
 mod sorting;
 mod translate;
 
-use super::{BackendOptions, Descriptor, Event, LanePlan, Reaped, Request, RequestKind, Token};
+use super::{
+    Ahead, BackendOptions, Descriptor, Event, LanePlan, Reaped, Request, RequestKind, Token,
+};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
 use bell::Bell;
@@ -285,7 +287,7 @@ impl Uring {
         lane: usize,
         is_served: bool,
         reaped: &mut Reaped,
-        upcoming: impl Fn(Token),
+        upcoming: impl Fn(Ahead, Token),
     ) -> Option<Event> {
         let ahead = if is_served { REAPED_MAX } else { 1 };
         if reaped.events.len() <= ahead / 2 {
@@ -295,14 +297,16 @@ impl Uring {
                 }
             };
             let (events, pool, bell) = (&mut reaped.events, &self.pool, &self.bell);
+            let soon = |token| upcoming(Ahead::Soon, token);
             match &self.lanes[lane] {
-                AnyLane::Plain(plain) => {
-                    plain.reap(events, ahead, pool, bell, upcoming, on_orphan);
-                }
-                AnyLane::Owned(owned) => owned.reap(events, ahead, pool, bell, upcoming),
+                AnyLane::Plain(plain) => plain.reap(events, ahead, pool, bell, soon, on_orphan),
+                AnyLane::Owned(owned) => owned.reap(events, ahead, pool, bell, soon),
             }
         }
         let event = reaped.events.pop_front();
+        if let Some(next) = reaped.events.front() {
+            upcoming(Ahead::Next, next.token);
+        }
         on_lane!(self, lane, l => l.note_reaped(reaped.events.len()));
         event
     }

@@ -59,7 +59,7 @@ fn lanes_share_the_events_of_many_sockets_and_none_is_lost() {
                 let (backend, pairs, left) = (&backend, &pairs, &left);
                 scope.spawn(move || {
                     while left.load(Ordering::SeqCst) > 0 {
-                        let Some(event) = backend.next_event(lane) else {
+                        let Some(event) = backend.next_event(lane, |_, _| {}) else {
                             backend.wait(lane, None);
                             // What the layer above does: somebody must poll.
                             if backend.lacks_poller() {
@@ -108,7 +108,7 @@ fn a_queue_that_never_runs_dry_does_not_hide_the_other_sockets() {
         {
             issue(&backend, &busy, Request::Writable, Token::new(8, 0));
         }
-        while backend.next_event(0).is_some() {}
+        while backend.next_event(0, |_, _| {}).is_some() {}
         backend.detach(&near);
         backend.detach(&busy);
     });

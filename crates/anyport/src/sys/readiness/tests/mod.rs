@@ -79,7 +79,7 @@ fn issue_from_outside(
 /// Lane 0 until it has an event.
 fn next(backend: &Readiness) -> Event {
     loop {
-        if let Some(event) = backend.next_event(0) {
+        if let Some(event) = backend.next_event(0, |_, _| {}) {
             assert!(!event.more);
             return event;
         }
@@ -97,7 +97,7 @@ fn bytes(event: Event) -> usize {
 /// Asks the poller without waiting: no request has become an event.
 fn assert_no_event(backend: &Readiness) {
     look(backend);
-    let event = backend.next_event(0);
+    let event = backend.next_event(0, |_, _| {});
     assert!(event.is_none(), "{event:?}");
 }
 

@@ -107,7 +107,7 @@ fn sends_and_writable_wait_for_room_while_a_receive_waits_too() {
         while !is_waiting {
             issue(&backend, &near, Request::Send(region(&mut memory)), TOKEN);
             look(&backend);
-            match backend.next_event(0) {
+            match backend.next_event(0, |_, _| {}) {
                 Some(event) => sent += bytes(event),
                 None => is_waiting = true,
             }
