@@ -1,7 +1,8 @@
 //! The atomics of the crate, from one place: the standard library's, or loom's when the crate is
 //! built with `--cfg loom`, so that the models check the very code that ships.
 //!
-//! Every lock-free part, and the latch, takes its atomics, fences, cells and locks from here.
+//! Every lock-free part, the latch, and whatever else has a model takes its atomics, fences, cells
+//! and locks from here.
 
 use std::ops::Deref;
 

@@ -10,12 +10,19 @@
 //! * **Disowned requests.** A request that was taken over stays armed in a ring that nobody else
 //!   can submit to. The owner cancels it before it lets the kernel run anything else, and its
 //!   completion is swallowed.
+//! * **Waking.** The owner sleeps in the kernel, and is woken by a message to its ring.
 //!
-//! Locks, from left to right: `lease` -> `completions` -> `staged`. Only the lease is held across a
+//! Each has a file: `staging`; `lease`; `take_over` and `completions`; `parker`. What the threads
+//! of a lane do to each other by the first two and the last is run by loom.
+//!
+//! Locks, from left to right: `lease` -> `completions` -> `staging`. Only the lease is held across a
 //! system call, and only it comes before the locks of the layer above: who holds one of those may
 //! stage, reap and wake, and not flush.
 
 mod completions;
+mod lease;
+mod parker;
+mod staging;
 mod take_over;
 
 use super::bell::Bell;
@@ -30,10 +37,14 @@ use crate::latch::Latch;
 use crate::sys::{Event, Token};
 use completions::Completions;
 use io_uring::{squeue, types};
+use lease::{Lease, OwnersLease};
+use parker::Parker;
+use staging::Staging;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::vec::Drain;
 
 pub(crate) use take_over::TakeOver;
 
@@ -60,9 +71,7 @@ pub(super) struct OwnedLane {
     options: RingOptions,
     /// The thread that the ring belongs to; 0 when there is no ring.
     owner: AtomicU64,
-    staged: Latch<VecDeque<squeue::Entry>>,
-    /// Something was staged since the owner last filled its submission queue.
-    has_staged: AtomicBool,
+    staging: Staging<squeue::Entry>,
     /// Size classes whose buffer group the owner is to register before it submits: a bit each.
     wanted_groups: AtomicU8,
     /// Those that the kernel has refused: their receives wait first, without a buffer.
@@ -70,16 +79,11 @@ pub(super) struct OwnedLane {
     /// The ring, for wake-ups: behind a lock of its own, since a wake-up may be called for by a
     /// buffer that comes back under any other.
     bell_target: Mutex<Option<Arc<Ring>>>,
-    lease: Mutex<Leased>,
+    lease: Lease<Arc<Ring>>,
     completions: Latch<Completions>,
     /// Events that were reaped into the lane's queue above and not taken yet.
     reaped_len: AtomicUsize,
-    /// Everything that was under way was taken over, and the owner has not been back.
-    is_emptied: AtomicBool,
-    /// `wake` was called and no `wait` has returned since.
-    is_notified: AtomicBool,
-    /// The owner is in `wait`.
-    is_waiting: AtomicBool,
+    parker: Parker,
 }
 
 /// What the owner's ring is made with.
@@ -91,30 +95,19 @@ pub(super) struct RingOptions {
     pub(super) provided_bytes_max: usize,
 }
 
-/// The submission side, behind the lease.
-#[derive(Default)]
-struct Leased {
-    ring: Option<Arc<Ring>>,
-    /// Disowned requests that the owner has not cancelled yet.
-    uncancelled: Vec<u64>,
-}
-
 impl OwnedLane {
     pub(super) fn new(options: RingOptions) -> Self {
         OwnedLane {
             options,
             owner: AtomicU64::new(0),
-            staged: Latch::default(),
-            has_staged: AtomicBool::new(false),
+            staging: Staging::new(),
             wanted_groups: AtomicU8::new(0),
             refused_groups: AtomicU8::new(0),
             bell_target: Mutex::default(),
-            lease: Mutex::default(),
+            lease: Lease::new(),
             completions: Latch::new(Completions::new(options.provided_bytes_max)),
             reaped_len: AtomicUsize::new(0),
-            is_emptied: AtomicBool::new(false),
-            is_notified: AtomicBool::new(false),
-            is_waiting: AtomicBool::new(false),
+            parker: Parker::new(),
         }
     }
 
@@ -126,14 +119,14 @@ impl OwnedLane {
             return Ok(true);
         }
         left::settle(token);
-        let mut leased = lock(&self.lease);
-        if leased.ring.is_some() {
+        let mut lease = self.lease.hold();
+        if lease.has_ring() {
             return Ok(false);
         }
         let RingOptions { submission_entries, completion_entries, .. } = self.options;
         let ring = Ring::new(Issuers::OneThread, submission_entries, completion_entries)?;
         let ring = Arc::new(ring);
-        leased.ring = Some(Arc::clone(&ring));
+        lease.put_ring(Arc::clone(&ring));
         *lock(&self.bell_target) = Some(Arc::clone(&ring));
         self.completions.lock().ring = Some(ring);
         self.owner.store(token.number(), Ordering::Release);
@@ -152,12 +145,12 @@ impl OwnedLane {
     /// Gives the ring up; on its owner's thread, after everything under way was taken over. What
     /// the ring has completed meanwhile comes out of `reap` all the same.
     pub(super) fn retire(&self, pool: &BufferPool) {
-        let mut leased = lock(&self.lease);
-        if leased.ring.is_none() || !self.is_owned_here() {
+        let mut lease = self.lease.hold();
+        if !self.is_owned_here() {
             return;
         }
-        self.settle(&mut leased, pool);
-        let Some(ring) = leased.ring.take() else { return };
+        lease.settle(|ring, words| self.cancel(ring, words, pool));
+        let Some(ring) = lease.take_ring() else { return };
         while ring.unsubmitted_len() > 0 || ring.is_overflown() {
             // Everything that moves bytes completes when it is submitted; no completion is lost.
             self.completions.lock().reap_all(pool);
@@ -188,9 +181,9 @@ impl OwnedLane {
     /// Cancels what was taken over, so that the kernel lets go of it while the owner waits without
     /// its ring. Only on the owner's thread.
     pub(super) fn settle_here(&self, pool: &BufferPool) {
-        let mut leased = lock(&self.lease);
+        let mut lease = self.lease.hold();
         if self.is_owned_here() {
-            self.settle(&mut leased, pool);
+            lease.settle(|ring, words| self.cancel(ring, words, pool));
         }
     }
 
@@ -201,13 +194,11 @@ impl OwnedLane {
     /// out again by a `TakeOver`. An entry that may stay under way names no memory of its operation,
     /// so that it can be disowned.
     pub(super) unsafe fn push(&self, entry: squeue::Entry) {
-        self.staged.lock().push_back(entry);
-        self.has_staged.store(true, Ordering::Release);
-        self.is_emptied.store(false, Ordering::Release);
+        self.staging.push(entry);
     }
 
     pub(super) fn has_unsubmitted(&self) -> bool {
-        self.has_staged.load(Ordering::Acquire)
+        self.staging.has_any()
     }
 
     /// True when this lane lends the kernel buffers of `class`; the owner registers them.
@@ -227,8 +218,8 @@ impl OwnedLane {
     /// Hands what is staged to the kernel and fetches what has completed. Only on the owner's
     /// thread.
     pub(super) fn flush(&self, pool: &BufferPool) {
-        let mut leased = lock(&self.lease);
-        let Some(ring) = self.fill(&mut leased, pool) else { return };
+        let mut lease = self.lease.hold();
+        let Some(ring) = self.fill(&mut lease, pool) else { return };
         self.completions.lock().take_received();
         // The kernel is asked for completions only when it says that there are some.
         let _ = ring.submitter().submit();
@@ -237,53 +228,45 @@ impl OwnedLane {
 
     /// See [`crate::sys::Backend::wait`]. Only on the owner's thread.
     pub(super) fn wait(&self, timeout: Option<Duration>, pool: &BufferPool) {
-        self.is_waiting.store(true, Ordering::SeqCst);
-        if !self.is_notified.swap(false, Ordering::SeqCst) {
-            let mut leased = lock(&self.lease);
-            let had_disowned = !leased.uncancelled.is_empty();
-            if let Some(ring) = self.fill(&mut leased, pool) {
-                let is_large = self.completions.lock().take_received() > CACHED_MAX;
-                if is_large && ring.unsubmitted_len() > 0 {
-                    // What does not go now goes with the call below.
-                    let _ = ring.submit_only();
-                }
-                // Neither a timeout nor a signal matters, nor a kernel that has no room for
-                // completions: what is not done yet is seen below.
-                let _ = match timeout {
-                    // What was settled may have brought events, and a wake-up may have been
-                    // swallowed on the way; what is still staged must not wait for events.
-                    _ if had_disowned
-                        || self.has_unsubmitted()
-                        || self.is_notified.load(Ordering::SeqCst) =>
-                    {
-                        ring.submitter().submit()
-                    }
-                    None => ring.submitter().submit_and_wait(1),
-                    Some(timeout) => {
-                        let time = types::Timespec::from(timeout);
-                        let arguments = types::SubmitArgs::new().timespec(&time);
-                        ring.submitter().submit_with_args(1, &arguments)
-                    }
-                };
-                self.after_kernel(&ring, pool);
+        let prepare = || {
+            let mut lease = self.lease.hold();
+            let had_disowned = lease.has_uncancelled();
+            let ring = self.fill(&mut lease, pool)?;
+            let is_large = self.completions.lock().take_received() > CACHED_MAX;
+            if is_large && ring.unsubmitted_len() > 0 {
+                // What does not go now goes with the call below.
+                let _ = ring.submit_only();
             }
-        }
-        self.is_waiting.store(false, Ordering::SeqCst);
-        self.is_notified.store(false, Ordering::SeqCst);
+            Some((lease, ring, had_disowned))
+        };
+        self.parker.park(prepare, |(_lease, ring, had_disowned), is_woken| {
+            // What was settled may have brought events; what is still staged must not wait for
+            // events.
+            let has_more = had_disowned || is_woken || self.has_unsubmitted();
+            // Neither a timeout nor a signal matters, nor a kernel that has no room for completions:
+            // what is not done yet is seen below.
+            let _ = match timeout {
+                _ if has_more => ring.submitter().submit(),
+                None => ring.submitter().submit_and_wait(1),
+                Some(timeout) => {
+                    let time = types::Timespec::from(timeout);
+                    let arguments = types::SubmitArgs::new().timespec(&time);
+                    ring.submitter().submit_with_args(1, &arguments)
+                }
+            };
+            self.after_kernel(&ring, pool);
+        });
     }
 
     /// See [`crate::sys::Backend::wake`].
     pub(super) fn wake(&self, bell: &Bell) {
-        if self.is_notified.swap(true, Ordering::SeqCst) || !self.is_waiting.load(Ordering::SeqCst)
-        {
-            return;
-        }
+        self.parker.wake(|| self.strike(bell));
+    }
+
+    /// Sends the owner a message; false when none can be sent.
+    fn strike(&self, bell: &Bell) -> bool {
         let ring = lock(&self.bell_target).clone();
-        let is_struck = ring.is_some_and(|ring| bell.strike(ring.raw_fd()));
-        if !is_struck {
-            // The next wake-up shall try again.
-            self.is_notified.store(false, Ordering::SeqCst);
-        }
+        ring.is_some_and(|ring| bell.strike(ring.raw_fd()))
     }
 
     /// Fills `events` up to `ahead`, and tells `upcoming` their tokens; see `Lane::reap`.
@@ -315,9 +298,8 @@ impl OwnedLane {
         completions.groups.top_up(pool, waiting);
         drop(completions);
         // Whoever takes another thread's wake-up must not swallow it.
-        if took_wake_up && self.is_waiting.load(Ordering::SeqCst) {
-            self.is_notified.store(false, Ordering::SeqCst);
-            self.wake(bell);
+        if took_wake_up {
+            self.parker.pass_on(|| self.strike(bell));
         }
     }
 
@@ -338,7 +320,7 @@ impl OwnedLane {
         if self.has_unsubmitted() {
             return true;
         }
-        if self.is_emptied.load(Ordering::Acquire) {
+        if self.lease.is_emptied() {
             return false;
         }
         let Some(completions) = self.completions.try_lock() else { return false };
@@ -348,7 +330,7 @@ impl OwnedLane {
     /// False when everything was taken over and the owner has not been back, or there is none.
     pub(super) fn has_requests(&self) -> bool {
         self.has_unsubmitted()
-            || !self.is_emptied.load(Ordering::Acquire) && self.owner.load(Ordering::Acquire) != 0
+            || !self.lease.is_emptied() && self.owner.load(Ordering::Acquire) != 0
     }
 
     pub(super) fn replenish(&self, class: SizeClass, pool: &BufferPool) -> bool {
@@ -359,23 +341,14 @@ impl OwnedLane {
     /// or somebody else takes over, or the kernel keeps something back that only the owner can
     /// fetch. Without a ring only what is staged can be taken over.
     pub(super) fn take_over(&self) -> Option<TakeOver<'_>> {
-        let leased = match self.lease.try_lock() {
-            Ok(leased) => leased,
-            Err(std::sync::TryLockError::Poisoned(p)) => p.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return None,
-        };
-        if leased.ring.as_ref().is_some_and(|r| r.is_overflown() || r.unsubmitted_len() > 0) {
-            return None;
-        }
-        Some(TakeOver { lane: self, leased })
+        let is_clear = |ring: &Arc<Ring>| !ring.is_overflown() && ring.unsubmitted_len() == 0;
+        Some(TakeOver { lane: self, lease: self.lease.try_borrow(is_clear)? })
     }
 
     /// Makes the submission queue hold all that is staged, after disowned requests are gone.
-    fn fill(&self, leased: &mut Leased, pool: &BufferPool) -> Option<Arc<Ring>> {
+    fn fill(&self, lease: &mut OwnersLease<'_, Arc<Ring>>, pool: &BufferPool) -> Option<Arc<Ring>> {
         debug_assert!(self.is_owned_here(), "only the owner enters the kernel with its ring");
-        self.settle(leased, pool);
-        let ring = leased.ring.as_ref()?;
-        self.is_emptied.store(false, Ordering::Release);
+        let ring = lease.enter(|ring, words| self.cancel(ring, words, pool))?;
         let wanted = self.wanted_groups.swap(0, Ordering::AcqRel);
         if wanted != 0 {
             let mut completions = self.completions.lock();
@@ -386,27 +359,17 @@ impl OwnedLane {
                 }
             }
         }
-        // Cleared first: what is staged from here on is seen by whoever looks next.
-        self.has_staged.store(false, Ordering::Release);
-        let mut staged = self.staged.lock();
-        while let Some(entry) = staged.pop_front() {
-            // SAFETY: the lease makes this thread the only one that uses the submission queue;
-            // what the entry names was promised to `push`.
-            if unsafe { ring.push(&entry) } {
-                continue;
-            }
-            staged.push_front(entry);
-            drop(staged);
+        // SAFETY: the lease makes this thread the only one that uses the submission queue; what the
+        // entry names was promised to `push`.
+        while !self.staging.drain(|entry| unsafe { ring.push(entry) }) {
             // Room for what completes at once.
             self.completions.lock().reap_all(pool);
             let _ = ring.submitter().submit();
             self.after_kernel(ring, pool);
             if ring.unsubmitted_len() > 0 {
                 // What is left stays staged until events were taken, or there is memory again.
-                self.has_staged.store(true, Ordering::Release);
-                return Some(Arc::clone(ring));
+                break;
             }
-            staged = self.staged.lock();
         }
         Some(Arc::clone(ring))
     }
@@ -422,17 +385,13 @@ impl OwnedLane {
             let _ = ring.fetch();
         }
         if ring.unsubmitted_len() > 0 {
-            self.has_staged.store(true, Ordering::Release);
+            self.staging.note_left();
         }
     }
 
     /// Cancels what was taken over, and waits until the kernel has said that it is gone.
-    fn settle(&self, leased: &mut Leased, pool: &BufferPool) {
-        let Some(ring) = &leased.ring else { return };
-        if leased.uncancelled.is_empty() {
-            return;
-        }
-        for word in leased.uncancelled.drain(..) {
+    fn cancel(&self, ring: &Ring, words: Drain<'_, u64>, pool: &BufferPool) {
+        for word in words {
             // SAFETY: the lease makes this thread the only one that uses the submission queue; a
             // cancel names no memory.
             while unsafe { !ring.push(&translate::cancel_entry(word)) } {
@@ -467,9 +426,8 @@ impl OwnedLane {
 
 impl Drop for OwnedLane {
     fn drop(&mut self) {
-        let leased = self.lease.get_mut().unwrap_or_else(PoisonError::into_inner);
         let completions = self.completions.get_mut();
-        let Some(ring) = leased.ring.take() else { return };
+        let Some(ring) = self.lease.take_ring() else { return };
         completions.ring = None;
         if completions.disowned.is_empty() {
             return;

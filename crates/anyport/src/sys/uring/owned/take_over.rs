@@ -1,24 +1,25 @@
 //! Taking over what the owner of a lane has staged and under way, by whoever holds its lease.
 
-use super::{Leased, OwnedLane};
+use super::OwnedLane;
+use super::lease::Borrowed;
+use crate::sys::uring::ring::Ring;
 use crate::sys::uring::translate::{self, word_of};
 use crate::sys::{Descriptor, RequestKind, Token};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard};
 
 /// The right to take over what a lane's owner has staged and under way: while it lasts the owner
 /// does not enter the kernel.
 pub(crate) struct TakeOver<'a> {
     pub(super) lane: &'a OwnedLane,
-    pub(super) leased: MutexGuard<'a, Leased>,
+    pub(super) lease: Borrowed<'a, Arc<Ring>>,
 }
 
 impl TakeOver<'_> {
     /// Takes out what was staged, and gives the tokens of the requests. Cancels are dropped: what
     /// they were for is taken over too, and knows that it is to end.
     pub(crate) fn take_staged(&mut self) -> Vec<Token> {
-        self.lane.has_staged.store(false, Ordering::Release);
-        let staged = std::mem::take(&mut *self.lane.staged.lock());
+        let staged = self.lane.staging.take_all();
         staged.iter().filter_map(|entry| translate::request_of(entry.get_user_data())).collect()
     }
 
@@ -36,13 +37,10 @@ impl TakeOver<'_> {
         let word = word_of(request, token, lends);
         // The owner's handler may be running, and may have staged it since `take_staged`. What was
         // never submitted has no completion to wait for, and must not be submitted any more.
-        let mut staged = self.lane.staged.lock();
-        if let Some(place) = staged.iter().position(|entry| entry.get_user_data() == word) {
-            staged.remove(place);
+        if self.lane.staging.remove(|entry| entry.get_user_data() == word) {
             return;
         }
-        drop(staged);
-        self.leased.uncancelled.push(word);
+        self.lease.disown(word);
         count.fetch_add(1, Ordering::AcqRel);
         self.lane.completions.lock().disowned.insert(word, Arc::clone(count));
     }
@@ -72,7 +70,7 @@ impl TakeOver<'_> {
     }
 
     /// Nothing is left under way.
-    pub(crate) fn note_emptied(&self) {
-        self.lane.is_emptied.store(true, Ordering::Release);
+    pub(crate) fn note_emptied(&mut self) {
+        self.lease.note_emptied();
     }
 }

@@ -147,7 +147,7 @@ fn an_owner_that_sleeps_in_the_kernel_is_not_taken_over_and_can_be_woken() {
             lane.wait(None, &pool);
         });
         is_adopted.recv().expect("it begins");
-        while lane.lease.try_lock().is_ok() {
+        while lane.take_over().is_some() {
             thread::yield_now();
         }
         assert!(lane.take_over().is_none());
