@@ -240,8 +240,7 @@ impl OwnedLane {
             Some((lease, ring, had_disowned))
         };
         self.parker.park(prepare, |(_lease, ring, had_disowned), is_woken| {
-            // What was settled may have brought events; what is still staged must not wait for
-            // events.
+            // What was settled may have brought events; what is still staged must not wait for any.
             let has_more = had_disowned || is_woken || self.has_unsubmitted();
             // Neither a timeout nor a signal matters, nor a kernel that has no room for completions:
             // what is not done yet is seen below.

@@ -37,7 +37,8 @@ impl Parker {
             // out of the ring on the way.
             enter(prepared, self.is_notified.load(Ordering::Acquire));
         }
-        // Before the swap: a waker that comes after that leaves its mark, for the next wait.
+        // In this order a waker in between sends no message: it would end the next wait for nothing.
+        // The swap brings what every waker has published that this wait answers for.
         self.is_waiting.store(false, Ordering::Release);
         self.is_notified.swap(false, Ordering::AcqRel);
     }

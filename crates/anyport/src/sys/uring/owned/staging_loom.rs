@@ -51,6 +51,20 @@ fn loom_whoever_looks_after_a_push_sees_it_unless_it_is_drained() {
 }
 
 #[test]
+fn loom_whoever_looks_after_a_push_sees_it_unless_it_is_taken_over() {
+    loom::model(|| {
+        let staging = Arc::new(Staging::new());
+        let other = Arc::clone(&staging);
+        let taker = thread::spawn(move || Vec::from(other.take_all()));
+        staging.push(1);
+        let is_seen = staging.has_any();
+        let taken = taker.join().unwrap();
+        assert!(is_seen || taken == [1], "neither taken nor to be seen");
+        assert_eq!([taken, left(&staging)].concat(), [1]);
+    });
+}
+
+#[test]
 fn loom_entries_are_drained_once_and_in_order() {
     model(4, || {
         let staging = Arc::new(Staging::new());
