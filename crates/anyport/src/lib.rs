@@ -101,6 +101,13 @@
 //! is not there is an error. [`CompletionPort::backend`] says what was chosen and why, and
 //! [`available_backends`] what this machine offers.
 //!
+//! Each feature of io_uring is tried out. Without most of them io_uring goes on in the next best
+//! way, and [`CompletionPort::backend`] says in which; without the others it is readiness. Where a kernel
+//! has a feature and has it wrong, `ANYPORT_WITHOUT` takes it away: a list, with commas, of
+//! `owner_rings`, `cancel_any`, `coop_taskrun`, `buffer_rings`, `multishot_receive`,
+//! `multishot_accept` (io_uring goes on), and `msg_ring`, `submit_all`, `nodrop`, `ext_arg`,
+//! `opcodes`, `linux_6_1` (readiness serves). Another name is an error that lists these.
+//!
 //! # Limits
 //!
 //! Everything that can grow has a limit, set by [`PortBuilder`]:

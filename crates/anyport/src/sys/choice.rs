@@ -76,11 +76,13 @@ impl fmt::Display for BackendChoice {
 /// ```
 pub fn available_backends() -> Vec<(BackendKind, Result<(), String>)> {
     let kinds = [BackendKind::IoUring, BackendKind::Readiness, BackendKind::Windows];
-    kinds.map(|kind| (kind, probe(kind))).into()
+    kinds.map(|kind| (kind, probe(kind).map(drop))).into()
 }
 
 /// Chooses; `forced` is what the builder asks for.
 pub(crate) fn choose(forced: Option<BackendKind>) -> Result<BackendChoice, Error> {
+    #[cfg(target_os = "linux")]
+    super::uring::check_settings()?;
     let environment = std::env::var("ANYPORT_BACKEND").ok();
     choose_from(forced, environment.as_deref(), probe)
 }
@@ -92,7 +94,7 @@ pub(super) fn unavailable(detail: &'static str) -> Error {
 fn choose_from(
     forced: Option<BackendKind>,
     environment: Option<&str>,
-    probe: impl Fn(BackendKind) -> Result<(), String>,
+    probe: impl Fn(BackendKind) -> Probed,
 ) -> Result<BackendChoice, Error> {
     let (forced, by) = match (forced, environment) {
         (Some(kind), _) => (Some(kind), "the port's builder asks for it"),
@@ -101,10 +103,10 @@ fn choose_from(
         }
         _ => (None, ""),
     };
-    let chosen = |kind, reason: &str| Ok(BackendChoice { kind, reason: reason.to_owned() });
+    let chosen = |kind, reason: String| Ok(BackendChoice { kind, reason });
     if let Some(kind) = forced {
         return match probe(kind) {
-            Ok(()) => chosen(kind, by),
+            Ok(note) => chosen(kind, format!("{by}{note}")),
             Err(why) => {
                 log::error!("the {kind} backend was asked for and is not to be had: {why}");
                 Err(unavailable(refusal(kind)))
@@ -112,11 +114,14 @@ fn choose_from(
         };
     }
     if probe(BackendKind::Windows).is_ok() {
-        return chosen(BackendKind::Windows, "the system has completion ports of its own");
+        let reason = "the system has completion ports of its own".to_owned();
+        return chosen(BackendKind::Windows, reason);
     }
     match probe(BackendKind::IoUring) {
-        Ok(()) => chosen(BackendKind::IoUring, "the kernel offers all that it takes"),
-        Err(why) => chosen(BackendKind::Readiness, &why),
+        Ok(note) => {
+            chosen(BackendKind::IoUring, format!("the kernel offers all that it takes{note}"))
+        }
+        Err(why) => chosen(BackendKind::Readiness, why),
     }
 }
 
@@ -125,7 +130,8 @@ fn refusal(kind: BackendKind) -> &'static str {
     match kind {
         BackendKind::IoUring => {
             "io_uring was asked for and this machine does not offer it (refused, switched off or \
-             a kernel before 6.1); remove ANYPORT_BACKEND or the builder's choice"
+             a kernel before 6.1), or ANYPORT_WITHOUT takes away what it needs; remove \
+             ANYPORT_BACKEND or the builder's choice, or ANYPORT_WITHOUT"
         }
         BackendKind::Readiness => {
             "readiness was asked for, which is for Unix; remove ANYPORT_BACKEND or the builder's \
@@ -138,19 +144,23 @@ fn refusal(kind: BackendKind) -> &'static str {
     }
 }
 
-/// Whether this machine offers a backend, or why not.
-fn probe(kind: BackendKind) -> Result<(), String> {
+/// What a backend does without on this machine, to go on a log line: mostly nothing. Or why this
+/// machine does not offer it.
+type Probed = Result<String, String>;
+
+/// Whether this machine offers a backend.
+fn probe(kind: BackendKind) -> Probed {
     let absent = match kind {
         #[cfg(target_os = "linux")]
         BackendKind::IoUring => return super::uring::probe(),
         #[cfg(not(target_os = "linux"))]
         BackendKind::IoUring => "io_uring is a facility of Linux",
         #[cfg(unix)]
-        BackendKind::Readiness => return Ok(()),
+        BackendKind::Readiness => return Ok(String::new()),
         #[cfg(not(unix))]
         BackendKind::Readiness => "readiness is for Unix",
         #[cfg(windows)]
-        BackendKind::Windows => return Ok(()),
+        BackendKind::Windows => return Ok(String::new()),
         #[cfg(not(windows))]
         BackendKind::Windows => "the system's own completion ports are a facility of Windows",
     };
@@ -162,11 +172,11 @@ mod tests {
     use super::*;
 
     /// A Unix that has the backends that are named.
-    fn unix(has_uring: bool) -> impl Fn(BackendKind) -> Result<(), String> {
+    fn unix(has_uring: bool) -> impl Fn(BackendKind) -> Probed {
         move |kind| match kind {
             BackendKind::IoUring if !has_uring => Err("io_uring_setup is refused".to_owned()),
             BackendKind::Windows => Err("not Windows".to_owned()),
-            _ => Ok(()),
+            _ => Ok(String::new()),
         }
     }
 
@@ -181,6 +191,21 @@ mod tests {
         let choice = choose_from(None, None, unix(false)).expect("chosen");
         assert_eq!(choice.kind, BackendKind::Readiness);
         assert_eq!(choice.reason, "io_uring_setup is refused");
+    }
+
+    #[test]
+    fn what_io_uring_does_without_is_said_however_it_was_chosen() {
+        let without = |kind| match kind {
+            BackendKind::Windows => Err("not Windows".to_owned()),
+            _ => Ok("; without this".to_owned()),
+        };
+        for (forced, environment) in
+            [(None, None), (None, Some("io_uring")), (Some(BackendKind::IoUring), None)]
+        {
+            let choice = choose_from(forced, environment, without).expect("chosen");
+            assert_eq!(choice.kind, BackendKind::IoUring);
+            assert!(choice.reason.ends_with("; without this"), "{choice}");
+        }
     }
 
     #[test]
@@ -199,7 +224,7 @@ mod tests {
     #[test]
     fn a_system_that_has_completion_ports_uses_them() {
         let windows = |kind| match kind {
-            BackendKind::Windows => Ok(()),
+            BackendKind::Windows => Ok(String::new()),
             other => Err(format!("no {other}")),
         };
         assert_eq!(choose_from(None, None, windows).expect("chosen").kind, BackendKind::Windows);

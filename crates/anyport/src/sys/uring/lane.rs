@@ -48,9 +48,14 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(options: RingOptions, doorbell: Option<Doorbell>) -> Result<Self, Error> {
+    /// `issuers` are `Any` or `AnyInterrupted`.
+    pub(super) fn new(
+        options: RingOptions,
+        issuers: Issuers,
+        doorbell: Option<Doorbell>,
+    ) -> Result<Self, Error> {
         let RingOptions { submission_entries, completion_entries, provided_bytes_max } = options;
-        let ring = Ring::new(Issuers::Any, submission_entries, completion_entries)?;
+        let ring = Ring::new(issuers, submission_entries, completion_entries)?;
         Ok(Lane {
             ring,
             overflow: Mutex::new(VecDeque::new()),

@@ -8,7 +8,10 @@
 //!
 //! *Shared*, the reference: plain rings only. Any thread may submit to any ring and take events
 //! from it, each under its own short lock. It costs more CPU, and has the semantics by itself: the
-//! tests hold the other shape against it.
+//! tests hold the other shape against it. Where the kernel has no rings for owners it is the way.
+//!
+//! Which of the two, and what else the backend does without, is decided by `shape`, from what
+//! `probe` finds out and what `ANYPORT_WITHOUT` takes away (`features`).
 //!
 //! A request in a plain ring belongs to the *thread* that hands it to the kernel: the kernel
 //! cancels it when that thread ends, and its completion runs in that thread's context. A thread
@@ -17,15 +20,19 @@
 //! above.
 
 mod bell;
+mod features;
 mod lane;
 mod left;
 mod owned;
 mod probe;
 mod provided;
 mod ring;
+mod shape;
 mod sorting;
 mod translate;
+mod trials;
 
+use super::choice::unavailable;
 use super::{
     Ahead, BackendOptions, Descriptor, Event, LanePlan, Reaped, Request, RequestKind, Token,
 };
@@ -34,31 +41,24 @@ use crate::error::Error;
 use bell::Bell;
 use lane::{Doorbell, Lane, REAPED_MAX};
 use owned::{OwnedLane, RingOptions};
+use shape::{Shape, Sharing};
 use std::time::Duration;
 
 pub(crate) use owned::TakeOver;
-pub(super) use probe::probe;
 
 /// See [`super::Backend::settle_left`].
 pub(super) fn settle_left() {
     left::settle(left::OwnerToken::of_this_thread());
 }
 
-/// How threads share the rings.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Sharing {
-    Owned,
-    Shared,
+/// Whether io_uring will do, and what it does without, in words; or why it will not do.
+pub(super) fn probe() -> Result<String, String> {
+    Shape::of_this_process().map(|shape| shape.note)
 }
 
-impl Sharing {
-    /// `ANYPORT_RINGS=shared` asks for the reference.
-    fn choose() -> Self {
-        match std::env::var("ANYPORT_RINGS") {
-            Ok(name) if name == "shared" => Sharing::Shared,
-            _ => Sharing::Owned,
-        }
-    }
+/// Whether the settings of this backend can be read.
+pub(super) fn check_settings() -> Result<(), Error> {
+    features::Features::taken_away().map(drop)
 }
 
 /// Rings for threads, of each that may run at a time: as many as a pool has threads by default.
@@ -73,6 +73,9 @@ pub(crate) struct Uring {
     plan: LanePlan,
     pool: BufferPool,
     bell: Bell,
+    /// See [`Shape`].
+    receives_again: bool,
+    accepts_again: bool,
 }
 
 enum AnyLane {
@@ -93,7 +96,11 @@ macro_rules! on_lane {
 impl Uring {
     pub(super) fn new(options: BackendOptions) -> Result<Self, Error> {
         let seats = options.seats;
-        let sharing = Sharing::choose();
+        let shape = Shape::of_this_process().map_err(|reason| {
+            log::error!("the kernel offered io_uring a moment ago: {reason}");
+            unavailable("io_uring was just taken away; build the port again")
+        })?;
+        let sharing = shape.sharing;
         let plan = match sharing {
             Sharing::Shared => LanePlan { of_threads: 0, of_seats: (0..seats).collect() },
             Sharing::Owned => {
@@ -105,12 +112,15 @@ impl Uring {
         // A lane may keep its share of half the pool in its buffer rings; the other half is what
         // circulates, so that no lane can starve another for good.
         let lending_lanes = clerk_lane + 1;
+        let lent_bytes_max = if shape.lends { options.pool.stats().bytes_max / 2 } else { 0 };
         let ring = RingOptions {
             submission_entries: options.submission_entries,
             completion_entries: options.completion_entries,
-            provided_bytes_max: options.pool.stats().bytes_max / 2 / lending_lanes,
+            provided_bytes_max: lent_bytes_max / lending_lanes,
         };
-        let plain = |doorbell, ring| Ok(AnyLane::Plain(Box::new(Lane::new(ring, doorbell)?)));
+        let plain = |doorbell, ring| {
+            Ok(AnyLane::Plain(Box::new(Lane::new(ring, shape.plain_issuers, doorbell)?)))
+        };
         let mut lanes = Vec::with_capacity(clerk_lane + 1 + seats);
         for _ in 0..clerk_lane {
             lanes.push(match sharing {
@@ -126,7 +136,15 @@ impl Uring {
                 lanes.push(plain(None, ring)?);
             }
         }
-        Ok(Uring { lanes, clerk_lane, plan, pool: options.pool, bell: Bell::new()? })
+        Ok(Uring {
+            lanes,
+            clerk_lane,
+            plan,
+            pool: options.pool,
+            bell: Bell::new()?,
+            receives_again: shape.receives_again,
+            accepts_again: shape.accepts_again,
+        })
     }
 
     pub(super) fn clerk_lane(&self) -> usize {
@@ -225,9 +243,13 @@ impl Uring {
         let request = match request {
             // One receive, and the stream is armed again by the thread that takes its packet: so
             // it moves to a lane of its own.
-            Request::ReceiveStream(class) if self.is_for_want_of_a_better(lane) => {
+            Request::ReceiveStream(class)
+                if !self.receives_again || self.is_for_want_of_a_better(lane) =>
+            {
                 Request::ReceivePooled(class)
             }
+            // Likewise: the layer above accepts again.
+            Request::AcceptStream if !self.accepts_again => Request::Accept,
             request => request,
         };
         let entry = if self.lends(lane, request.kind()) {

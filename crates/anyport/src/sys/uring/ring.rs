@@ -15,6 +15,8 @@ use std::os::fd::{AsRawFd, RawFd};
 pub(super) enum Issuers {
     /// Any thread submits, and completions run in whichever thread submitted.
     Any,
+    /// As `Any`, and each completion interrupts that thread: for kernels without `COOP_TASKRUN`.
+    AnyInterrupted,
     /// Only the thread that makes the ring submits, and completions run when it enters the kernel:
     /// about a fifth less CPU for each message.
     OneThread,
@@ -39,6 +41,7 @@ impl Ring {
             // Completions run when the thread next enters the kernel, without interrupting it: a
             // fifth less CPU. One that sleeps in the kernel is still woken to run them.
             Issuers::Any => builder.setup_coop_taskrun(),
+            Issuers::AnyInterrupted => &mut builder,
             // The flag tells other threads that completions wait for their owner.
             Issuers::OneThread => {
                 builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag()
