@@ -129,6 +129,9 @@
 //!
 #![doc = include_str!("../EXCEPTIONS.md")]
 
+#[macro_use]
+mod fault;
+
 mod atomic;
 pub mod buf;
 mod error;
@@ -140,6 +143,9 @@ mod port;
 mod sys;
 
 pub use error::{Error, ErrorKind};
+#[cfg(anyport_fault_points)]
+#[doc(hidden)]
+pub use fault::control as fault_points;
 pub use op::{Operation, OperationKind};
 pub use port::{
     Associate, AssociateError, CompletionPort, GetError, Packet, PortBuilder, PostError,

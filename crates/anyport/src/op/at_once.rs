@@ -59,7 +59,9 @@ impl Core {
         drop(state);
         #[cfg(test)]
         fault::run();
+        fault_point!(SendingAtOnce);
         let outcome = self.backend().send_now(handle.descriptor(), &slices[..spec.buffers.len()]);
+        fault_point!(SentAtOnce);
         let mut state = handle.state();
         handle.set_sending_at_once(&mut state, false);
         let result = match outcome {

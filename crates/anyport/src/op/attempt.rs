@@ -202,6 +202,7 @@ impl Core {
                         .with_transferred(done);
                     return Some(self.conclude(body, Err(error)));
                 }
+                fault_point!(PartlySent);
                 self.first_attempt(serving, body)
             }
             OperationKind::SendTo => Some(self.conclude(body, Ok(bytes))),

@@ -151,6 +151,7 @@ impl Core {
             return None;
         }
         let mut reaped = self.reaping[lane].try_lock()?;
+        fault_point!(Stealing);
         self.reap(&mut reaped, lane, serving, quiet, upcoming)
     }
 
@@ -201,7 +202,9 @@ impl Core {
             Ahead::Next => self.table.prefetch_handle(token.index()),
         };
         while let Some(event) = self.backend.next_event(lane, lane == serving, reaped, upcoming) {
+            fault_point!(EventTaken);
             if let Some(completion) = self.on_event(serving, event, quiet.as_deref_mut()) {
+                fault_point!(Completed);
                 return Some(completion);
             }
             if quiet.as_ref().is_some_and(|quiet| quiet.is_full()) {

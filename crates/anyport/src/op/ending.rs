@@ -24,6 +24,7 @@ impl Core {
         handle: &Arc<HandleCore>,
         operation: Operation,
     ) -> Result<(), Error> {
+        fault_point!(Cancelling);
         let mut state = handle.state();
         let next = self.end(handle, &mut state, operation, ErrorKind::Cancelled);
         drop(state);
@@ -61,6 +62,7 @@ impl Core {
         let count = self.end_all(handle, &mut state, ErrorKind::Aborted);
         let is_held = count > 0 || state.is_held_elsewhere();
         drop(state);
+        fault_point!(Closing);
         // The kernel keeps the socket for as long as a request is under way.
         if is_held {
             end_connection(handle.descriptor());
@@ -108,6 +110,7 @@ impl Core {
             return Asked::No;
         }
         body.ending = Some(kind);
+        fault_point!(Ending);
         let is_stream = body.kind == OperationKind::ReceiveStream;
         let ends_at_once = match body.phase {
             Phase::Queued | Phase::Starved => true,

@@ -38,6 +38,7 @@ impl Core {
             self.backend().flush(lane);
             return false;
         };
+        fault_point!(TakingOver);
         // Somebody may be at its completions, perhaps its own thread.
         let Some(mut reaped) = self.reaping[lane].try_lock() else { return false };
         // For these nobody is called before all is done: a thread that wakes may take this one's
@@ -47,10 +48,12 @@ impl Core {
             self.push_ready_untold(serving, completion);
             has_queued = true;
         }
+        fault_point!(CompletionsTurned);
         for token in taking.take_staged() {
             has_queued |=
                 self.interrupt(serving, token, |body| usize::from(body.lane) == lane, |_| {});
         }
+        fault_point!(StagedTaken);
         let pending = self.pending(lane);
         let takes_all = extent == Extent::All || pending.len() <= TAKEN_TOGETHER_MAX;
         let is_urgent = match takes_all {
@@ -62,6 +65,7 @@ impl Core {
                 has_queued |= self.take_one(lane, serving, pending, &mut taking);
             }
         }
+        fault_point!(TakenOver);
         if takes_all {
             taking.note_emptied();
         }
@@ -81,8 +85,10 @@ impl Core {
         let is_moved = backend.has_requests(lane) && {
             // What the kernel had no room for keeps everybody out, and only this thread can fetch it.
             backend.flush(lane);
+            fault_point!(HandingOver);
             self.rescue(lane, serving, Extent::All)
         };
+        fault_point!(Settling);
         backend.settle(lane);
         is_moved
     }
@@ -91,12 +97,28 @@ impl Core {
     /// goes on without it.
     pub(crate) fn abandon(&self, lane: usize) {
         let clerk = self.backend().clerk_lane();
+        fault_point!(Abandoning);
         // Somebody else may be taking over at this moment.
         while !self.rescue(lane, clerk, Extent::All) {
             std::thread::yield_now();
         }
+        fault_point!(Abandoned);
         self.backend().retire(lane);
+        fault_point!(Retired);
         self.queue_completions(lane, clerk);
+    }
+
+    /// Takes all that a lane has completed, for another thread than its own; false when somebody is
+    /// at it, or there is nothing.
+    #[cfg(anyport_fault_points)]
+    pub(crate) fn take_completed(&self, lane: usize, serving: usize) -> bool {
+        let Some(mut reaped) = self.reaping[lane].try_lock() else { return false };
+        let mut has_taken = false;
+        while let Some(completion) = self.take_event(&mut reaped, lane, serving, None, |_| {}) {
+            self.push_ready(serving, completion);
+            has_taken = true;
+        }
+        has_taken
     }
 
     /// True when a completion was queued and nobody called for it.
@@ -131,6 +153,7 @@ impl Core {
             return false;
         }
         before(&body);
+        fault_point!(Disowned);
         let event = Event::last(token, Outcome::Interrupted);
         let completion = self.advance(serving, body, event);
         let has_ended = completion.is_some();

@@ -73,6 +73,7 @@ impl Core {
         if let Err(error) = check_buffers(&mut spec) {
             return refuse(error, spec);
         }
+        fault_point!(BeforeLine);
         let mut state = handle.state();
         if let Err(error) = self.check_state(handle, &state, spec.kind) {
             return refuse(error, spec);
@@ -148,11 +149,13 @@ impl Core {
             handle.is_sending_shut_down.store(true, Ordering::Release);
         }
         drop(state);
+        fault_point!(InLine);
         match begun {
             Some(outcome) => self.go_on_locked(serving, body, outcome),
             None if is_first => self.begin_locked(serving, body),
             None => {}
         }
+        fault_point!(Started);
         Ok(operation)
     }
 

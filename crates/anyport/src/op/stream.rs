@@ -56,6 +56,7 @@ impl Core {
         if is_full && body.stream.is_armed && !body.stream.is_pausing {
             body.stream.is_pausing = true;
             body.stream.is_careful = true;
+            fault_point!(Pausing);
             self.cancel_request(&body);
         }
         None
@@ -63,11 +64,13 @@ impl Core {
 
     /// The thread that held the stream's last packet has come back.
     pub(crate) fn release_stream(&self, serving: usize, token: Token) {
+        fault_point!(BeforeRelease);
         let mut body = self.table.lock(token.index());
         if !body.is_current(token) {
             return;
         }
         body.stream.is_held = false;
+        fault_point!(Released);
         if !body.has_waiting() {
             if !body.stream.is_armed && body.phase == Phase::AtWork {
                 if let Some(kind) = body.ending {
@@ -87,6 +90,7 @@ impl Core {
             };
             let before = body.generation;
             if let Some(completion) = self.deliver(serving, body, outcome) {
+                fault_point!(WaitingDelivered);
                 self.push_ready(serving, completion);
                 return;
             }

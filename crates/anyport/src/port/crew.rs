@@ -134,6 +134,7 @@ impl Crew {
     pub(super) fn hand_back(&self, member: &Arc<Member>) {
         let owner = self.seats().hand_back(member);
         if let Some(owner) = owner {
+            fault_point!(HandedBack);
             owner.unpark();
         }
     }
@@ -171,6 +172,7 @@ impl Crew {
             }
             seats.leave(member)
         };
+        fault_point!(PlaceGivenAway);
         self.blocked.fetch_add(1, Ordering::Relaxed);
         self.settle(left);
         true

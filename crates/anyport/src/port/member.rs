@@ -282,6 +282,7 @@ impl Drop for Membership {
             }
         }
         if let Some(crew) = self.crew.upgrade() {
+            fault_point!(Discharging);
             crew.discharge(&self.member);
         }
         Backend::settle_left();

@@ -13,6 +13,8 @@ mod handle_ref;
 pub(crate) mod idle;
 mod lookout;
 mod member;
+#[cfg(anyport_fault_points)]
+mod overtaking;
 mod packet;
 #[allow(clippy::module_inception, reason = "the public type of the layer has the layer's name")]
 mod port;

@@ -44,6 +44,7 @@ impl<T: Send + 'static> PortInner<T> {
             membership.member.set_activity(Activity::Waiting);
         }
         membership.asleep_since = None;
+        fault_point!(CameBack);
         self.release_held(membership);
         let is_stopped = || stop.is_some_and(|s| s.load(Ordering::Acquire));
         loop {
@@ -53,6 +54,7 @@ impl<T: Send + 'static> PortInner<T> {
             let seat = match membership.member.seat() {
                 Some(seat) => seat,
                 None => {
+                    fault_point!(SeatLost);
                     membership.serving = None;
                     membership.member.set_activity(Activity::Waiting);
                     let give_up = || self.core.is_closed() || is_stopped();
@@ -77,6 +79,7 @@ impl<T: Send + 'static> PortInner<T> {
             }
             let was_claimed = std::mem::take(&mut membership.is_claimed);
             if count > 0 {
+                fault_point!(PacketHandedOut);
                 if was_claimed && self.has_work() {
                     self.crew.wake_one();
                 }
@@ -100,6 +103,7 @@ impl<T: Send + 'static> PortInner<T> {
                 }
                 self.crew.begin_running(&membership.member);
                 membership.member.leave();
+                fault_point!(Leaving);
                 return Ok(count);
             }
             if is_stopped() {
@@ -162,6 +166,8 @@ impl<T: Send + 'static> PortInner<T> {
             self.crew.wake_clerk();
         }
         membership.serving = Some(lane);
+        #[cfg(anyport_fault_points)]
+        super::overtaking::note_place(&self.crew, lane);
         lane
     }
 
@@ -204,8 +210,10 @@ impl<T: Send + 'static> PortInner<T> {
             || membership.member.lane() != Some(lane);
         if !has_work {
             let pause = membership.lookout.look(&self.crew, lane);
+            fault_point!(BeforeSleep);
             backend
                 .wait(lane, pause.map_or(remaining, |p| Some(remaining.map_or(p, |r| r.min(p)))));
+            fault_point!(Woken);
         }
         // A waker that had claimed it meant it for other work than it may find first.
         membership.is_claimed = !self.crew.idle.withdraw(membership.member.id);
@@ -303,7 +311,9 @@ impl<T: Send + 'static> PortInner<T> {
             let is_none = completion.is_none();
             let is_handed_over = completion.is_some_and(|mut completion| {
                 unhanded += 1;
+                fault_point!(CompletionTaken);
                 self.core.begin_next(lane, &mut completion);
+                fault_point!(NextBegun);
                 self.hand_over(membership, &mut completion, take)
             });
             for index in membership.quiet.drain() {
@@ -334,6 +344,7 @@ impl<T: Send + 'static> PortInner<T> {
             .map(|i| (lane + i) % lanes)
             .filter(|&other| other != clerk)
             .find_map(|other| self.core.steal_completion(other, lane, quiet, upcoming))?;
+        fault_point!(Stolen);
         Member::count(&membership.member.stolen);
         Some(completion)
     }
@@ -366,6 +377,7 @@ impl<T: Send + 'static> PortInner<T> {
             self.core.release(c.index());
             context
         };
+        fault_point!(ContextTaken);
         let Some(context) = context else { return false };
         if c.is_quiet {
             return false;

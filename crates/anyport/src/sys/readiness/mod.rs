@@ -149,6 +149,7 @@ impl Readiness {
                 Item::Event(event) => return Some(event),
                 Item::Socket(socket) => socket,
             };
+            fault_point!(SocketTaken);
             let others = |event| self.ready.push_quietly(event);
             let event = socket.resume(&self.ready.selector, &self.pool, others);
             if event.is_some() {
@@ -229,6 +230,7 @@ impl Readiness {
             log::error!("cannot wait for sockets: {e}");
             return;
         }
+        fault_point!(Polled);
         let table = locked(&self.sockets);
         // A key that names nothing any more belonged to a socket that was detached meanwhile.
         sockets.extend(events.iter().filter_map(|(key, found)| {

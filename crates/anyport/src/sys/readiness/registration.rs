@@ -100,6 +100,7 @@ impl Socket {
         }
         // SAFETY: the caller's promise for the memory; the descriptor is open until the event.
         let attempt = unsafe { attempt::start(self.fd, &request, pool, telling) };
+        fault_point!(Tried);
         match state.conclude(is_write, &request, token, attempt) {
             Some(event) => led_to(event),
             None => {
@@ -128,6 +129,7 @@ impl Socket {
         if !state.is_attached {
             return None;
         }
+        fault_point!(Claimed);
         state.read.may_have_end |= found & ENDED != 0;
         if found & WRITABLE != 0 {
             // SAFETY: attached, so the descriptor is open.
@@ -140,6 +142,7 @@ impl Socket {
             // SAFETY: as above.
             _ => unsafe { state.resume(false, self.fd, pool) },
         };
+        fault_point!(Attempted);
         self.arm(&mut state, selector, others);
         event
     }

@@ -229,6 +229,7 @@ impl Lane {
                     break;
                 }
             }
+            fault_point!(PlainFilled);
             let result = match timeout {
                 None => self.ring.submitter().submit_and_wait(1),
                 Some(timeout) => {
@@ -237,6 +238,7 @@ impl Lane {
                     self.ring.submitter().submit_with_args(1, &arguments)
                 }
             };
+            fault_point!(PlainBack);
             // Nothing to report: a timeout, a signal, or (EBUSY) events that must be taken first.
             // In the last case the entries are still in the queue.
             if result.is_err() {

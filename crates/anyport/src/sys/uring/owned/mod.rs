@@ -129,6 +129,7 @@ impl OwnedLane {
         lease.put_ring(Arc::clone(&ring));
         *lock(&self.bell_target) = Some(Arc::clone(&ring));
         self.completions.lock().ring = Some(ring);
+        fault_point!(RingMade);
         self.owner.store(token.number(), Ordering::Release);
         Ok(true)
     }
@@ -195,6 +196,7 @@ impl OwnedLane {
     /// so that it can be disowned.
     pub(super) unsafe fn push(&self, entry: squeue::Entry) {
         self.staging.push(entry);
+        fault_point!(Staged);
     }
 
     pub(super) fn has_unsubmitted(&self) -> bool {
@@ -218,20 +220,27 @@ impl OwnedLane {
     /// Hands what is staged to the kernel and fetches what has completed. Only on the owner's
     /// thread.
     pub(super) fn flush(&self, pool: &BufferPool) {
+        fault_point!(BeforeLease);
         let mut lease = self.lease.hold();
+        fault_point!(LeaseTaken);
         let Some(ring) = self.fill(&mut lease, pool) else { return };
+        fault_point!(Filled);
         self.completions.lock().take_received();
         // The kernel is asked for completions only when it says that there are some.
         let _ = ring.submitter().submit();
+        fault_point!(BackFromKernel);
         self.after_kernel(&ring, pool);
     }
 
     /// See [`crate::sys::Backend::wait`]. Only on the owner's thread.
     pub(super) fn wait(&self, timeout: Option<Duration>, pool: &BufferPool) {
         let prepare = || {
+            fault_point!(BeforeLease);
             let mut lease = self.lease.hold();
+            fault_point!(LeaseTaken);
             let had_disowned = lease.has_uncancelled();
             let ring = self.fill(&mut lease, pool)?;
+            fault_point!(Filled);
             let is_large = self.completions.lock().take_received() > CACHED_MAX;
             if is_large && ring.unsubmitted_len() > 0 {
                 // What does not go now goes with the call below.
@@ -253,6 +262,7 @@ impl OwnedLane {
                     ring.submitter().submit_with_args(1, &arguments)
                 }
             };
+            fault_point!(BackFromKernel);
             self.after_kernel(&ring, pool);
         });
     }
@@ -400,6 +410,7 @@ impl OwnedLane {
                 self.completions.lock().reap_all(pool);
             }
         }
+        fault_point!(Cancelled);
         let start = Instant::now();
         loop {
             let time = types::Timespec::from(SETTLE_MAX / 10);
