@@ -153,7 +153,7 @@ impl Core {
         match begun {
             Some(outcome) => self.go_on_locked(serving, body, outcome),
             None if is_first => self.begin_locked(serving, body),
-            None => {}
+            None => drop(body),
         }
         fault_point!(Started);
         Ok(operation)

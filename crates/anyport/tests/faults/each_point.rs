@@ -1,0 +1,136 @@
+//! Every fault point that a backend has, alone and together with all others.
+
+use crate::message::mixed;
+use crate::traffic::{CROWD, GUESTS, LANED, run};
+use crate::{alive, plan};
+use anyport::BackendKind;
+use anyport::fault_points::{Fault, Point, arm};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Names a point: only this one is armed.
+const POINT: &str = "ANYPORT_FAULT_POINT";
+
+/// The seed of the first run.
+const SEED: &str = "ANYPORT_FAULT_SEED";
+
+/// Runs with each point.
+const RUNS_MIN: u64 = 4;
+
+/// Runs until a point is given up that nobody comes to.
+const RUNS_MAX: u64 = 12;
+
+/// Seeds of the runs with all points at once.
+const SEEDS: u64 = 12;
+
+pub(crate) fn order_survives_a_thread_that_stays_away_at_each_point(kind: BackendKind) {
+    for point in points(kind) {
+        until_reached(
+            kind,
+            point,
+            "order_survives_a_thread_that_stays_away_at_each_point",
+            &plan::faults(point, false),
+        );
+    }
+}
+
+pub(crate) fn order_survives_a_take_over_at_each_point(kind: BackendKind) {
+    for point in points(kind) {
+        until_reached(
+            kind,
+            point,
+            "order_survives_a_take_over_at_each_point",
+            &plan::faults(point, true),
+        );
+    }
+}
+
+pub(crate) fn order_survives_faults_at_all_points_at_once(kind: BackendKind) {
+    let faults = plan::all_at_once(kind);
+    let first = seed();
+    for seed in first..first + SEEDS {
+        for threads in [LANED, CROWD, GUESTS] {
+            let _told = Repeat {
+                kind,
+                test: "order_survives_faults_at_all_points_at_once",
+                point: None,
+                seed,
+            };
+            run(kind, threads, seed, &arm(&faults, seed));
+        }
+    }
+}
+
+pub(crate) fn what_a_stuck_thread_has_started_completes_whatever_point_is_slow(kind: BackendKind) {
+    const STUCK: &str = "what_a_stuck_thread_has_started_completes_whatever_point_is_slow";
+    const CASES: [fn(BackendKind); 5] = [
+        alive::files_of_a_stuck_thread_complete,
+        alive::datagrams_of_a_stuck_thread_complete,
+        alive::accepts_and_connects_of_a_stuck_thread_complete,
+        alive::cancels_of_operations_of_a_stuck_thread_take_effect,
+        alive::a_connection_of_a_stuck_thread_that_is_closed_ends_for_its_peer,
+    ];
+    for point in points(kind) {
+        let seed = seed();
+        for is_take_over in [false, true] {
+            let _told = Repeat { kind, test: STUCK, point: Some(point), seed };
+            let _session = arm(&plan::faults(point, is_take_over), seed);
+            CASES.iter().for_each(|case| case(kind));
+        }
+    }
+    // Too large to be run with each.
+    let seed = seed();
+    let _told = Repeat { kind, test: STUCK, point: None, seed };
+    let _session = arm(&plan::all_at_once(kind), seed);
+    alive::receives_of_a_stuck_thread_complete(kind);
+    alive::sends_that_wait_for_room_go_on_beside_a_stuck_thread(kind);
+}
+
+/// Runs with these faults a few times, and on until the point was reached and its fault has acted.
+fn until_reached(kind: BackendKind, point: Point, test: &'static str, faults: &[Fault]) {
+    let first = seed();
+    let mut has_acted = false;
+    for seed in first..first + RUNS_MAX {
+        let _told = Repeat { kind, test, point: Some(point), seed };
+        let session = arm(faults, seed);
+        run(kind, plan::threads(point, seed), seed, &session);
+        println!("{}", session.report());
+        has_acted |= session.tally(point).acted > 0;
+        if has_acted && seed + 1 >= first + RUNS_MIN {
+            return;
+        }
+    }
+    panic!("{point:?} was reached in none of {RUNS_MAX} runs");
+}
+
+/// The points to be armed: all that the backend has, or the one that is named.
+fn points(kind: BackendKind) -> impl Iterator<Item = Point> {
+    let named = std::env::var(POINT).ok();
+    let is_named =
+        move |point: &Point| named.as_ref().is_none_or(|name| *name == format!("{point:?}"));
+    Point::ALL.iter().copied().filter(move |&point| plan::has(kind, point)).filter(is_named)
+}
+
+/// The one that is named, else one that no run had before.
+fn seed() -> u64 {
+    let named = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    named.unwrap_or_else(|| mixed(now() as u64) % 1_000_000)
+}
+
+/// Says how to repeat a run that fails.
+struct Repeat {
+    kind: BackendKind,
+    test: &'static str,
+    point: Option<Point>,
+    seed: u64,
+}
+
+impl Drop for Repeat {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Repeat { kind, test, point, seed } = self;
+            let point = point.map_or(String::new(), |point| format!("{POINT}={point:?} "));
+            println!("repeat it: {point}{SEED}={seed} ci/faults {kind}::{test}");
+        }
+    }
+}
