@@ -27,7 +27,7 @@ points! {
     BeforeLease LeaseTaken Filled BackFromKernel Cancelled Staged RingMade
     TakingOver CompletionsTurned StagedTaken Disowned TakenOver
     HandingOver Settling Abandoning Abandoned Retired Discharging
-    EventTaken Completed Stealing Stolen CompletionTaken NextBegun ContextTaken
+    NoneReady EventTaken Completed Stealing Stolen CompletionTaken NextBegun ContextTaken
     PacketHandedOut Leaving CameBack SeatLost PlaceGivenAway HandedBack BeforeSleep Woken
     BeforeRelease Released WaitingDelivered Pausing
     BeforeLine InLine Started SendingAtOnce SentAtOnce PartlySent

@@ -28,6 +28,7 @@
 //! | `Abandoned` | the lane is empty, its ring open | | something comes to it once more |
 //! | `Retired` | the ring is closed, its last completions not queued | | they are lost |
 //! | `Discharging` | the thread still has its seat | | its lane goes to another too early |
+//! | `NoneReady` | no completion is queued, the lane's events not looked at | | an event overtakes what is queued now |
 //! | `EventTaken` | an event has left the queue and met nothing yet | reaping | a later one overtakes it |
 //! | `Completed` | it has ended its operation, nobody has the completion | reaping | the next in line overtakes it |
 //! | `Stealing` | a thread has another's events | reaping | their owner finds the later ones |

@@ -300,6 +300,7 @@ impl<T: Send + 'static> PortInner<T> {
             let upcoming = |i| self.contexts.prefetch(i);
             let mut completion = self.core.next_ready(lane);
             if completion.is_none() {
+                fault_point!(NoneReady);
                 completion = self.core.next_completion(lane, lane, quiet, upcoming);
             }
             if completion.is_none() && !quiet.is_full() {

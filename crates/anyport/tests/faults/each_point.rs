@@ -2,7 +2,7 @@
 
 use crate::message::mixed;
 use crate::traffic::{CROWD, GUESTS, LANED, run};
-use crate::{alive, plan};
+use crate::{alive, chorus, in_line, plan};
 use anyport::BackendKind;
 use anyport::fault_points::{Fault, Point, arm};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,6 +57,11 @@ pub(crate) fn order_survives_faults_at_all_points_at_once(kind: BackendKind) {
             };
             run(kind, threads, seed, &arm(&faults, seed));
         }
+        let _told =
+            Repeat { kind, test: "order_survives_faults_at_all_points_at_once", point: None, seed };
+        let session = arm(&faults, seed);
+        chorus::run(kind, seed, &session);
+        in_line::run(kind, seed, &session);
     }
 }
 
@@ -93,6 +98,8 @@ fn until_reached(kind: BackendKind, point: Point, test: &'static str, faults: &[
         let _told = Repeat { kind, test, point: Some(point), seed };
         let session = arm(faults, seed);
         run(kind, plan::threads(point, seed), seed, &session);
+        chorus::run(kind, seed, &session);
+        in_line::run(kind, seed, &session);
         println!("{}", session.report());
         has_acted |= session.tally(point).acted > 0;
         if has_acted && seed + 1 >= first + RUNS_MIN {

@@ -11,8 +11,10 @@ mod alive;
 #[path = "../takeover/gate.rs"]
 mod gate;
 
+mod chorus;
 mod each_point;
 mod end;
+mod in_line;
 mod message;
 mod plan;
 mod traffic;

@@ -8,7 +8,7 @@ pub(crate) const SIZE_MAX: usize = 8 << 20;
 
 /// Bytes before the contents: connection, number, size and checksum. A message that has no room for
 /// them all has as many as fit.
-const HEAD: usize = 24;
+pub(crate) const HEAD: usize = 24;
 
 /// The contents of all messages, each from a place of its own.
 const NOISE: usize = SIZE_MAX + (1 << 20);
@@ -35,7 +35,11 @@ impl Script {
     }
 
     pub(crate) fn message(self, number: u32) -> Vec<u8> {
-        let size = self.size(number);
+        self.sized(number, self.size(number))
+    }
+
+    /// A message of another size than its own.
+    pub(crate) fn sized(self, number: u32, size: usize) -> Vec<u8> {
         let from = self.mixed(number) as usize % (NOISE - SIZE_MAX);
         let mut bytes = noise()[from..from + size].to_vec();
         let contents = &bytes[HEAD.min(size)..];
@@ -66,6 +70,13 @@ pub(crate) struct Checker {
 impl Checker {
     pub(crate) fn new(script: Script) -> Self {
         Checker { script, number: 0, expected: script.message(0), at: 0 }
+    }
+
+    /// The number and the connection that a head tells of.
+    pub(crate) fn name_of(head: &[u8; HEAD]) -> (u32, u32) {
+        let word =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        (word(0), word(4))
     }
 
     /// The message that is coming.
