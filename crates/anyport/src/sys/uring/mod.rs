@@ -244,7 +244,9 @@ impl Uring {
             // One receive, and the stream is armed again by the thread that takes its packet: so
             // it moves to a lane of its own.
             Request::ReceiveStream(class)
-                if !self.receives_again || self.is_for_want_of_a_better(lane) =>
+                if !self.receives_again
+                    || self.is_for_want_of_a_better(lane)
+                    || translate::may_miss_its_end(descriptor) =>
             {
                 Request::ReceivePooled(class)
             }

@@ -7,7 +7,7 @@ use super::super::{Descriptor, Outcome, Request, RequestKind, Token};
 use crate::buf::SizeClass;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
-use socket2::Socket;
+use socket2::{Domain, Socket};
 use std::os::fd::{FromRawFd, RawFd};
 
 /// What a completion belongs to.
@@ -165,6 +165,13 @@ pub(super) unsafe fn entry(
         }
     };
     entry.user_data(sort.bits() | token.bits())
+}
+
+/// True for a local socket: a multishot receive may never tell of its end, when that comes right
+/// behind bytes. A socket of TCP says with the bytes that there is more.
+pub(super) fn may_miss_its_end(descriptor: &Descriptor) -> bool {
+    // A call for each time that a stream is armed: once for most.
+    matches!(descriptor.socket().domain(), Ok(Domain::UNIX))
 }
 
 /// The word that a request's completions carry; `lends` says whether its lane lends the kernel
