@@ -5,13 +5,19 @@ use crate::traffic::{CROWD, GUESTS, LANED, run};
 use crate::{alive, chorus, in_line, plan};
 use anyport::BackendKind;
 use anyport::fault_points::{Fault, Point, arm};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io::Write;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Names a point: only this one is armed.
 const POINT: &str = "ANYPORT_FAULT_POINT";
 
 /// The seed of the first run.
 const SEED: &str = "ANYPORT_FAULT_SEED";
+
+/// Far longer than a run takes, its own deadlines included.
+const RUN_MAX: Duration = Duration::from_secs(120);
 
 /// Runs with each point.
 const RUNS_MIN: u64 = 4;
@@ -49,16 +55,10 @@ pub(crate) fn order_survives_faults_at_all_points_at_once(kind: BackendKind) {
     let first = seed();
     for seed in first..first + SEEDS {
         for threads in [LANED, CROWD, GUESTS] {
-            let _told = Repeat {
-                kind,
-                test: "order_survives_faults_at_all_points_at_once",
-                point: None,
-                seed,
-            };
+            let _told = Repeat::of(kind, "order_survives_faults_at_all_points_at_once", None, seed);
             run(kind, threads, seed, &arm(&faults, seed));
         }
-        let _told =
-            Repeat { kind, test: "order_survives_faults_at_all_points_at_once", point: None, seed };
+        let _told = Repeat::of(kind, "order_survives_faults_at_all_points_at_once", None, seed);
         let session = arm(&faults, seed);
         chorus::run(kind, seed, &session);
         in_line::run(kind, seed, &session);
@@ -77,14 +77,14 @@ pub(crate) fn what_a_stuck_thread_has_started_completes_whatever_point_is_slow(k
     for point in points(kind) {
         let seed = seed();
         for is_take_over in [false, true] {
-            let _told = Repeat { kind, test: STUCK, point: Some(point), seed };
+            let _told = Repeat::of(kind, STUCK, Some(point), seed);
             let _session = arm(&plan::faults(point, is_take_over), seed);
             CASES.iter().for_each(|case| case(kind));
         }
     }
     // Too large to be run with each.
     let seed = seed();
-    let _told = Repeat { kind, test: STUCK, point: None, seed };
+    let _told = Repeat::of(kind, STUCK, None, seed);
     let _session = arm(&plan::all_at_once(kind), seed);
     alive::receives_of_a_stuck_thread_complete(kind);
     alive::sends_that_wait_for_room_go_on_beside_a_stuck_thread(kind);
@@ -95,7 +95,7 @@ fn until_reached(kind: BackendKind, point: Point, test: &'static str, faults: &[
     let first = seed();
     let mut has_acted = false;
     for seed in first..first + RUNS_MAX {
-        let _told = Repeat { kind, test, point: Some(point), seed };
+        let _told = Repeat::of(kind, test, Some(point), seed);
         let session = arm(faults, seed);
         run(kind, plan::threads(point, seed), seed, &session);
         chorus::run(kind, seed, &session);
@@ -124,20 +124,35 @@ fn seed() -> u64 {
     named.unwrap_or_else(|| mixed(now() as u64) % 1_000_000)
 }
 
-/// Says how to repeat a run that fails.
+/// Says how to repeat a run that fails, and ends the process over one that does not end: whoever is
+/// stuck in the engine cannot be got out of it.
 struct Repeat {
-    kind: BackendKind,
-    test: &'static str,
-    point: Option<Point>,
-    seed: u64,
+    told: String,
+    /// Closed when the run is over.
+    _ends: Sender<()>,
+}
+
+impl Repeat {
+    fn of(kind: BackendKind, test: &str, point: Option<Point>, seed: u64) -> Self {
+        let point = point.map_or(String::new(), |point| format!("{POINT}={point:?} "));
+        let told = format!("repeat it: {point}{SEED}={seed} ci/faults {kind}::{test}");
+        let (ends, ended) = mpsc::channel();
+        let repeat = told.clone();
+        thread::spawn(move || {
+            if ended.recv_timeout(RUN_MAX) == Err(RecvTimeoutError::Timeout) {
+                // Not by `eprintln`, which the harness keeps until the test ends.
+                let _ = writeln!(std::io::stderr(), "a run does not end. {repeat}");
+                std::process::abort();
+            }
+        });
+        Repeat { told, _ends: ends }
+    }
 }
 
 impl Drop for Repeat {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Repeat { kind, test, point, seed } = self;
-            let point = point.map_or(String::new(), |point| format!("{POINT}={point:?} "));
-            println!("repeat it: {point}{SEED}={seed} ci/faults {kind}::{test}");
+        if thread::panicking() {
+            println!("{}", self.told);
         }
     }
 }
