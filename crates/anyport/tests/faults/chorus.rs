@@ -4,7 +4,7 @@
 use crate::message::{Checker, HEAD, Script};
 use crate::world::{DEADLINE, builder, pair, wait_until};
 use anyport::fault_points::Session;
-use anyport::net::{Socket, SocketHandle};
+use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, OperationKind, WorkerPool};
 use std::io::Read;
 use std::sync::mpsc;
@@ -23,7 +23,7 @@ pub(crate) fn run(kind: BackendKind, seed: u64, session: &Session) {
     let port: CompletionPort<u32> =
         builder(kind).concurrency(2).build().expect("the backend is there");
     let (near, mut far) = pair();
-    let handle: SocketHandle<u32> = port.associate(Socket::from(near), 1).expect("a new socket");
+    let handle: SocketHandle<u32> = port.associate(near, 1).expect("a new socket");
     // Often a message finds room for a part of it only.
     handle.set_send_buffer_size(16 << 10).expect("it is open");
     let (fails, failed) = mpsc::channel();
