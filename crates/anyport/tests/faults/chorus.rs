@@ -24,8 +24,9 @@ pub(crate) fn run(kind: BackendKind, seed: u64, session: &Session) {
         builder(kind).concurrency(2).build().expect("the backend is there");
     let (near, mut far) = pair();
     let handle: SocketHandle<u32> = port.associate(near, 1).expect("a new socket");
-    // Often a message finds room for a part of it only.
-    handle.set_send_buffer_size(16 << 10).expect("it is open");
+    // Often a message finds room for a part of it only. With less room each part would wait for the
+    // other side's late acknowledgement.
+    handle.set_send_buffer_size(128 << 10).expect("it is open");
     let (fails, failed) = mpsc::channel();
     let pool = {
         let handle = handle.clone();
