@@ -329,7 +329,7 @@ impl Core {
             is_held: false,
             peer,
             accepted: Some(socket),
-            next: None,
+            in_line: None,
             last: None,
         };
         body.done += 1;

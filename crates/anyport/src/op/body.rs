@@ -206,7 +206,7 @@ impl Body {
             is_held: false,
             peer: None,
             accepted: None,
-            next: None,
+            in_line: None,
             last: None,
         }
     }
@@ -229,9 +229,10 @@ pub(crate) struct Completion {
     pub(crate) is_held: bool,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) accepted: Option<socket2::Socket>,
-    /// The operation that is now first in line, and is to begin after this completion has found
-    /// its place, so that packets of one handle keep their order: see `Core::begin_next`.
-    pub(crate) next: Option<Token>,
+    /// The handle in whose line the operation still stands. It leaves the line, and the next one
+    /// begins, after this completion has found its place, so that packets of one handle keep their
+    /// order: see `Core::begin_next`.
+    pub(super) in_line: Option<Arc<HandleCore>>,
     /// The same stream's last completion, which follows this one.
     pub(crate) last: Option<Box<Completion>>,
 }

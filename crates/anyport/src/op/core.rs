@@ -249,10 +249,16 @@ impl Core {
         self.table.release(index);
     }
 
-    /// Starts the operation that waited for this one.
+    /// Takes the operation out of its line, now that its completion is where no other overtakes it,
+    /// and starts the one that waited for it.
     pub(crate) fn begin_next(&self, serving: usize, completion: &mut Completion) {
-        if let Some(next) = completion.next.take() {
-            self.begin(serving, next);
+        if let Some(handle) = completion.in_line.take() {
+            let (side, index) = (completion.kind.side(), completion.index());
+            let next = self.unlink(&handle, &mut handle.state(), side, index);
+            drop(handle);
+            if let Some(next) = next {
+                self.begin(serving, next);
+            }
         }
         if let Some(last) = completion.last.take() {
             self.push_ready(serving, *last);
@@ -278,8 +284,24 @@ impl Core {
     /// As `push_ready`, for who has yet to call a thread, when it holds nothing any more that this
     /// thread would wait for.
     pub(super) fn push_ready_untold(&self, serving: usize, mut completion: Completion) {
-        let (next, last) = (completion.next.take(), completion.last.take());
-        self.queue_ready_untold(completion);
+        let (handle, last) = (completion.in_line.take(), completion.last.take());
+        let next = match &handle {
+            Some(handle) => {
+                let (side, index) = (completion.kind.side(), completion.index());
+                // With the handle locked until it is queued: what starts on an empty line begins at
+                // once, and must not be over before. And first out of the line: who takes it from the
+                // queue gives the slot to another operation.
+                let mut state = handle.state();
+                let next = self.unlink(handle, &mut state, side, index);
+                self.queue_ready_untold(completion);
+                next
+            }
+            None => {
+                self.queue_ready_untold(completion);
+                None
+            }
+        };
+        drop(handle);
         if let Some(last) = last {
             self.push_ready_untold(serving, *last);
         }
@@ -295,7 +317,7 @@ impl Core {
     }
 
     fn queue_ready_untold(&self, completion: Completion) {
-        debug_assert!(completion.next.is_none() && completion.last.is_none());
+        debug_assert!(completion.in_line.is_none() && completion.last.is_none());
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         ready.push_back(completion);
         self.ready_len.store(ready.len(), Ordering::Release);
@@ -328,23 +350,23 @@ impl Core {
         self.advance(serving, body, event)
     }
 
-    /// Ends the operation. The next in line begins when its completion has found its place.
+    /// Ends the operation. It stays in its line until its completion has found its place: were it
+    /// the only one there, another could start, and be over, before.
     pub(super) fn conclude(
         &self,
         mut body: LatchGuard<'_, Body>,
         result: Result<usize, Error>,
     ) -> Completion {
-        let (index, side) = (body.index, body.kind.side());
         let is_reset = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Reset);
         let handle = body.handle.take();
         let mut completion = body.finish(handle.as_deref(), result);
         drop(body);
-        if let Some(handle) = handle {
-            if is_reset {
-                handle.is_reset.store(true, Ordering::Release);
-            }
-            completion.next = self.unlink(&handle, &mut handle.state(), side, index);
+        if let Some(handle) = &handle
+            && is_reset
+        {
+            handle.is_reset.store(true, Ordering::Release);
         }
+        completion.in_line = handle;
         completion
     }
 

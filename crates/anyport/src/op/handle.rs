@@ -7,6 +7,7 @@ use super::table::OpTable;
 use crate::buf::{PooledBuffer, SizeClass};
 use crate::latch::{Latch, LatchGuard};
 use crate::sys::{Association, Descriptor};
+use std::fmt;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -162,6 +163,12 @@ impl HandleCore {
         let descriptor = self.descriptor.take()?;
         self.core.backend().detach(&descriptor);
         Some(descriptor)
+    }
+}
+
+impl fmt::Debug for HandleCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandleCore").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

@@ -199,7 +199,7 @@ impl Core {
             is_held: true,
             peer: None,
             accepted: None,
-            next: None,
+            in_line: None,
             last: None,
         }
     }

@@ -1,9 +1,5 @@
-//! One thread takes every packet, so that their order can be seen: the packets of receives that stand
-//! in line come in the order in which they were started.
-//!
-//! They are all started before the first byte comes. One that is started while the completion of the
-//! one before it is in the hands of another thread, and none stands between them, begins at once,
-//! and its packet can come first.
+//! One thread takes every packet, so that their order can be seen: the packets of one side of a
+//! connection come in the order in which their operations were started.
 
 use crate::message::{Checker, Script};
 use crate::world::{DEADLINE, builder, pair, wait_until};
@@ -15,59 +11,66 @@ const CONNECTIONS: u32 = 4;
 
 const MESSAGES: u32 = 24;
 
-/// Receives of one connection that stand in line: several times what its messages take.
-const IN_LINE: u32 = 1_200;
-
-/// The room of those that bring a buffer.
-const ROOM: usize = 3_000;
+/// Receives of one connection that stand in line.
+const IN_LINE: u32 = 6;
 
 /// The operation's connection, and its place in line.
 type Context = (u32, u32);
 
 /// Both ends of a connection, and what has come out of the port for each.
 struct Connection {
-    _sends: SocketHandle<Context>,
-    /// Keeps the receives under way.
-    _receives: SocketHandle<Context>,
+    sends: SocketHandle<Context>,
+    receives: SocketHandle<Context>,
     checker: Checker,
     sent: u32,
     received: u32,
+    started: u32,
 }
 
 impl Connection {
     fn new(port: &CompletionPort<Context>, script: Script) -> Self {
         let (near, far) = pair();
-        let sends: SocketHandle<Context> = port.associate(near, 1).expect("a new socket");
-        let receives: SocketHandle<Context> =
-            port.associate(Socket::from(far), 2).expect("a new socket");
-        for place in 0..IN_LINE {
-            let context = (script.connection, place);
-            let started = match place % 2 {
-                0 => receives.receive_pooled(context),
-                _ => receives.receive(vec![0; ROOM], context),
-            };
-            started.expect("it is connected");
-        }
+        let sends = port.associate(near, 1).expect("a new socket");
+        let receives = port.associate(Socket::from(far), 2).expect("a new socket");
+        let checker = Checker::new(script);
+        let mut connection =
+            Connection { sends, receives, checker, sent: 0, received: 0, started: 0 };
+        (0..IN_LINE).for_each(|_| connection.receive(script));
         for number in 0..script.messages {
             let context = (script.connection, number);
-            sends.send(script.message(number), context).expect("it is connected");
+            connection.sends.send(script.message(number), context).expect("it is connected");
         }
-        let checker = Checker::new(script);
-        Connection { _sends: sends, _receives: receives, checker, sent: 0, received: 0 }
+        connection
     }
 
-    fn take(&mut self, packet: &Packet<Context>) -> Result<(), String> {
-        packet.result.as_ref().map_err(|error| format!("{:?}: {error}", packet.kind))?;
-        if packet.kind == OperationKind::Send {
-            self.sent += 1;
-            return Ok(());
-        }
+    fn receive(&mut self, script: Script) {
+        let context = (script.connection, self.started);
+        let started = match self.started % 2 {
+            0 => self.receives.receive_pooled(context),
+            _ => self.receives.receive(vec![0; 3_000], context),
+        };
+        started.expect("it is connected");
+        self.started += 1;
+    }
+
+    fn take(&mut self, packet: &Packet<Context>, script: Script) -> Result<(), String> {
         let place = packet.context.1;
-        if place != self.received {
-            return Err(format!("{:?} {place} before {}", packet.kind, self.received));
+        let next = match packet.kind {
+            OperationKind::Send => &mut self.sent,
+            _ => &mut self.received,
+        };
+        if place != *next {
+            return Err(format!("{:?} {place} before {next}", packet.kind));
         }
-        self.received += 1;
-        packet.buffers.iter().try_for_each(|buffer| self.checker.take(buffer.as_slice()).map(drop))
+        *next += 1;
+        packet.result.as_ref().map_err(|error| format!("{:?}: {error}", packet.kind))?;
+        if packet.kind != OperationKind::Send {
+            for buffer in packet.buffers.iter() {
+                self.checker.take(buffer.as_slice())?;
+            }
+            self.receive(script);
+        }
+        Ok(())
     }
 
     fn is_done(&self, script: Script) -> bool {
@@ -89,7 +92,7 @@ pub(crate) fn run(kind: BackendKind, seed: u64, session: &Session) {
         let taken = port.get(Some(DEADLINE)).map_err(|error| format!("no packet: {error}"));
         let checked = taken.and_then(|packet| {
             let of = packet.context.0 - 2;
-            connections[of as usize].take(&packet)
+            connections[of as usize].take(&packet, script(of))
         });
         if let Err(failure) = checked {
             let progress: Vec<_> = connections.iter().map(|c| c.checker.progress()).collect();
