@@ -1,6 +1,6 @@
 //! How a test arms the fault points, and learns that they were reached.
 //!
-//! One session at a time: the points are the process's, so a second test waits for the first.
+//! One plan at a time is armed: the points are the process's, so a second test waits for the first.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -106,7 +106,7 @@ struct State {
 /// Takes over one lane; false when it was refused.
 type Overtake = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// The lanes of a session, by their port and number.
+/// The lanes while a plan is armed, by their port and number.
 type Lanes = Vec<((usize, usize), Overtake)>;
 
 static STATES: [State; Point::ALL.len()] = [const {
@@ -122,13 +122,13 @@ static STATES: [State; Point::ALL.len()] = [const {
 }; Point::ALL.len()];
 static IS_ON: AtomicBool = AtomicBool::new(false);
 static SEED: AtomicU64 = AtomicU64::new(0);
-static SESSION: AtomicU64 = AtomicU64::new(0);
-static ONE_SESSION: Mutex<()> = Mutex::new(());
+static ARMED: AtomicU64 = AtomicU64::new(0);
+static ONE_ARMED: Mutex<()> = Mutex::new(());
 static LANES: Mutex<Lanes> = Mutex::new(Vec::new());
 static OVERTAKERS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// The session and the place in `LANES` of the lane that this thread serves. Without a
+    /// The plan and the place in `LANES` of the lane that this thread serves. Without a
     /// destructor: points are reached while a thread ends.
     static LANE: Cell<Option<(u64, usize)>> = const { Cell::new(None) };
     /// How deep in take-overs that were forced this thread is.
@@ -140,7 +140,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The points are armed until this goes.
-pub struct Session {
+pub struct Armed {
     _only: MutexGuard<'static, ()>,
     faults: Vec<Fault>,
     seed: u64,
@@ -148,8 +148,8 @@ pub struct Session {
 
 /// Arms these points, and no others, from now on.
 #[must_use]
-pub fn arm(faults: &[Fault], seed: u64) -> Session {
-    let only = locked(&ONE_SESSION);
+pub fn arm(faults: &[Fault], seed: u64) -> Armed {
+    let only = locked(&ONE_ARMED);
     for state in &STATES {
         *locked(&state.fault) = None;
         state.is_armed.store(false, Ordering::SeqCst);
@@ -158,17 +158,17 @@ pub fn arm(faults: &[Fault], seed: u64) -> Session {
         counts.into_iter().for_each(|count| count.store(0, Ordering::SeqCst));
     }
     SEED.store(seed, Ordering::SeqCst);
-    SESSION.fetch_add(1, Ordering::SeqCst);
+    ARMED.fetch_add(1, Ordering::SeqCst);
     for fault in faults {
         let state = &STATES[fault.point as usize];
         *locked(&state.fault) = Some(*fault);
         state.is_armed.store(true, Ordering::SeqCst);
     }
     IS_ON.store(true, Ordering::SeqCst);
-    Session { _only: only, faults: faults.to_vec(), seed }
+    Armed { _only: only, faults: faults.to_vec(), seed }
 }
 
-impl Session {
+impl Armed {
     /// What became of a point so far.
     #[must_use]
     pub fn tally(&self, point: Point) -> Tally {
@@ -197,7 +197,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Armed {
     fn drop(&mut self) {
         IS_ON.store(false, Ordering::SeqCst);
         for state in &STATES {
@@ -225,7 +225,7 @@ pub(crate) fn serves(
         lanes.push(((port, lane), Arc::new(overtake)));
         lanes.len() - 1
     });
-    LANE.set(Some((SESSION.load(Ordering::SeqCst), place)));
+    LANE.set(Some((ARMED.load(Ordering::SeqCst), place)));
 }
 
 /// The calling thread is at this point.
@@ -260,13 +260,13 @@ pub(crate) fn reach(point: Point) {
 
 /// Holds the calling thread while another takes over.
 fn take_over(state: &State, hit: u64) {
-    let session = SESSION.load(Ordering::SeqCst);
+    let armed = ARMED.load(Ordering::SeqCst);
     let (place, overtake) = {
         let lanes = locked(&LANES);
         if lanes.is_empty() {
             return;
         }
-        let own = LANE.get().filter(|lane| lane.0 == session && lane.1 < lanes.len());
+        let own = LANE.get().filter(|lane| lane.0 == armed && lane.1 < lanes.len());
         let place = own.map_or(hit as usize % lanes.len(), |lane| lane.1);
         (place, Arc::clone(&lanes[place].1))
     };
@@ -275,7 +275,7 @@ fn take_over(state: &State, hit: u64) {
     OVERTAKERS.fetch_add(1, Ordering::SeqCst);
     let spawned = thread::Builder::new().name("anyport-overtaker".to_owned()).spawn(move || {
         DEPTH.set(depth);
-        LANE.set(Some((session, place)));
+        LANE.set(Some((armed, place)));
         let is_done = overtake();
         drop(overtake);
         let _ = tells.send(is_done);

@@ -3,7 +3,7 @@
 
 use crate::message::{Checker, HEAD, Script};
 use crate::world::{DEADLINE, builder, pair, wait_until};
-use anyport::fault_points::Session;
+use anyport::fault_points::Armed;
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, OperationKind, WorkerPool};
 use std::io::Read;
@@ -19,7 +19,7 @@ fn script(sender: u32, seed: u64) -> Script {
 }
 
 /// Runs it; panics with a diagnosis when something is wrong.
-pub(crate) fn run(kind: BackendKind, seed: u64, session: &Session) {
+pub(crate) fn run(kind: BackendKind, seed: u64, armed: &Armed) {
     let port: CompletionPort<u32> =
         builder(kind).concurrency(2).build().expect("the backend is there");
     let (near, mut far) = pair();
@@ -62,7 +62,7 @@ pub(crate) fn run(kind: BackendKind, seed: u64, session: &Session) {
         let stats = port.stats();
         // Its threads may be stuck for good.
         std::mem::forget((pool, port, handle));
-        panic!("{failure}\n{stats:?}\n{}", session.report());
+        panic!("{failure}\n{stats:?}\n{}", armed.report());
     }
     drop(handle);
     wait_until("nothing is under way", || port.stats().operations_live == 0);

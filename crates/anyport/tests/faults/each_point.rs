@@ -59,9 +59,9 @@ pub(crate) fn order_survives_faults_at_all_points_at_once(kind: BackendKind) {
             run(kind, threads, seed, &arm(&faults, seed));
         }
         let _told = Repeat::of(kind, "order_survives_faults_at_all_points_at_once", None, seed);
-        let session = arm(&faults, seed);
-        chorus::run(kind, seed, &session);
-        in_line::run(kind, seed, &session);
+        let armed = arm(&faults, seed);
+        chorus::run(kind, seed, &armed);
+        in_line::run(kind, seed, &armed);
     }
 }
 
@@ -78,14 +78,14 @@ pub(crate) fn what_a_stuck_thread_has_started_completes_whatever_point_is_slow(k
         let seed = seed();
         for is_take_over in [false, true] {
             let _told = Repeat::of(kind, STUCK, Some(point), seed);
-            let _session = arm(&plan::faults(point, is_take_over), seed);
+            let _armed = arm(&plan::faults(point, is_take_over), seed);
             CASES.iter().for_each(|case| case(kind));
         }
     }
     // Too large to be run with each.
     let seed = seed();
     let _told = Repeat::of(kind, STUCK, None, seed);
-    let _session = arm(&plan::all_at_once(kind), seed);
+    let _armed = arm(&plan::all_at_once(kind), seed);
     alive::receives_of_a_stuck_thread_complete(kind);
     alive::sends_that_wait_for_room_go_on_beside_a_stuck_thread(kind);
 }
@@ -96,12 +96,12 @@ fn until_reached(kind: BackendKind, point: Point, test: &'static str, faults: &[
     let mut has_acted = false;
     for seed in first..first + RUNS_MAX {
         let _told = Repeat::of(kind, test, Some(point), seed);
-        let session = arm(faults, seed);
-        run(kind, plan::threads(point, seed), seed, &session);
-        chorus::run(kind, seed, &session);
-        in_line::run(kind, seed, &session);
-        println!("{}", session.report());
-        has_acted |= session.tally(point).acted > 0;
+        let armed = arm(faults, seed);
+        run(kind, plan::threads(point, seed), seed, &armed);
+        chorus::run(kind, seed, &armed);
+        in_line::run(kind, seed, &armed);
+        println!("{}", armed.report());
+        has_acted |= armed.tally(point).acted > 0;
         if has_acted && seed + 1 >= first + RUNS_MIN {
             return;
         }

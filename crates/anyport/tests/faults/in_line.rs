@@ -3,7 +3,7 @@
 
 use crate::message::{Checker, Script};
 use crate::world::{DEADLINE, builder, pair, wait_until};
-use anyport::fault_points::Session;
+use anyport::fault_points::Armed;
 use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, OperationKind, Packet};
 
@@ -79,7 +79,7 @@ impl Connection {
 }
 
 /// Runs it; panics with a diagnosis when something is wrong.
-pub(crate) fn run(kind: BackendKind, seed: u64, session: &Session) {
+pub(crate) fn run(kind: BackendKind, seed: u64, armed: &Armed) {
     let port: CompletionPort<Context> =
         builder(kind).concurrency(1).build().expect("the backend is there");
     // From here on this thread has a lane.
@@ -96,7 +96,7 @@ pub(crate) fn run(kind: BackendKind, seed: u64, session: &Session) {
         });
         if let Err(failure) = checked {
             let progress: Vec<_> = connections.iter().map(|c| c.checker.progress()).collect();
-            panic!("{failure}\n{progress:#?}\n{:?}\n{}", port.stats(), session.report());
+            panic!("{failure}\n{progress:#?}\n{:?}\n{}", port.stats(), armed.report());
         }
     }
     drop(connections);

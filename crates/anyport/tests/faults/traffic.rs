@@ -4,7 +4,7 @@ use crate::end::{Context, End, Receiving, Run, handle};
 use crate::message::Script;
 use crate::world::{DEADLINE, builder, pair, wait_until};
 use anyport::buf::SizeClass;
-use anyport::fault_points::Session;
+use anyport::fault_points::Armed;
 use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, WorkerPool};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) const LANED: Threads = Threads { running: 2, workers: 4, guests: 0 };
 pub(crate) const GUESTS: Threads = Threads { running: 3, workers: 2, guests: 5 };
 
 /// Runs it; panics with a diagnosis when something is wrong.
-pub(crate) fn run(kind: BackendKind, threads: Threads, seed: u64, session: &Session) {
+pub(crate) fn run(kind: BackendKind, threads: Threads, seed: u64, armed: &Armed) {
     let port: CompletionPort<Context> = builder(kind)
         .concurrency(threads.running)
         // Soon reached: a stream that does not keep up pauses.
@@ -72,7 +72,7 @@ pub(crate) fn run(kind: BackendKind, threads: Threads, seed: u64, session: &Sess
         let stats = port.stats();
         // Its threads may be stuck for good.
         std::mem::forget((pool, port, ends));
-        panic!("{failure}\n{progress:#?}\n{stats:?}\n{}", session.report());
+        panic!("{failure}\n{progress:#?}\n{stats:?}\n{}", armed.report());
     }
     drop(ends);
     wait_until("nothing is under way", || port.stats().operations_live == 0);
