@@ -2,7 +2,7 @@
 //! one sender in their order.
 
 use crate::message::{Checker, HEAD, Script};
-use crate::world::{DEADLINE, builder, pair, wait_until};
+use crate::world::{DEADLINE, builder, end_with_nothing_left, pair};
 use anyport::fault_points::Armed;
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, OperationKind, WorkerPool};
@@ -65,12 +65,7 @@ pub(crate) fn run(kind: BackendKind, seed: u64, armed: &Armed) {
         panic!("{failure}\n{stats:?}\n{}", armed.report());
     }
     drop(handle);
-    wait_until("nothing is under way", || port.stats().operations_live == 0);
-    assert_eq!(pool.panics(), 0, "a handler panicked");
-    pool.join();
-    let buffers = port.pool().clone();
-    drop(port);
-    wait_until("every pooled buffer came back", || buffers.live() == 0);
+    end_with_nothing_left(port, pool);
 }
 
 /// A message, or, of one too small to have a whole head, the head and it.

@@ -2,7 +2,7 @@
 
 use crate::end::{Context, End, Receiving, Run, handle};
 use crate::message::Script;
-use crate::world::{DEADLINE, builder, pair, wait_until};
+use crate::world::{DEADLINE, builder, end_with_nothing_left, pair};
 use anyport::buf::SizeClass;
 use anyport::fault_points::Armed;
 use anyport::net::{Socket, SocketHandle};
@@ -75,12 +75,7 @@ pub(crate) fn run(kind: BackendKind, threads: Threads, seed: u64, armed: &Armed)
         panic!("{failure}\n{progress:#?}\n{stats:?}\n{}", armed.report());
     }
     drop(ends);
-    wait_until("nothing is under way", || port.stats().operations_live == 0);
-    assert_eq!(pool.panics(), 0, "a handler panicked");
-    pool.join();
-    let buffers = port.pool().clone();
-    drop(port);
-    wait_until("every pooled buffer came back", || buffers.live() == 0);
+    end_with_nothing_left(port, pool);
 }
 
 /// The two ends of a connection, which receive in one way or another.

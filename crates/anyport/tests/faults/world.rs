@@ -12,8 +12,8 @@ pub(crate) use backends::{builder, on_every_backend};
 pub(crate) use loopback::any_local;
 pub(crate) use waiting::{DEADLINE, wait_until};
 
-use anyport::BackendKind;
 use anyport::net::Socket;
+use anyport::{BackendKind, CompletionPort, WorkerPool};
 use std::net::TcpStream;
 
 /// Runs a test on a backend; says so when the machine does not offer it.
@@ -27,4 +27,15 @@ pub(crate) fn run(kind: BackendKind, test: fn(BackendKind)) {
 pub(crate) fn pair() -> (Socket, TcpStream) {
     let (ours, theirs) = loopback::streams();
     (ours.into(), theirs)
+}
+
+/// Ends a port whose handles are closed, and its threads: no handler has panicked, nothing is under
+/// way, and every pooled buffer comes back.
+pub(crate) fn end_with_nothing_left<T: Send + 'static>(port: CompletionPort<T>, pool: WorkerPool) {
+    wait_until("nothing is under way", || port.stats().operations_live == 0);
+    assert_eq!(pool.panics(), 0, "a handler panicked");
+    pool.join();
+    let buffers = port.pool().clone();
+    drop(port);
+    wait_until("every pooled buffer came back", || buffers.live() == 0);
 }
