@@ -9,7 +9,7 @@ use anyport::{BackendKind, CompletionPort, ErrorKind, GetError, Packet, PostErro
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -178,14 +178,17 @@ pub fn s47_a_stream_whose_handler_is_slow_holds_few_buffers(kind: BackendKind) {
     let (handle, mut peer) = connection(&port, 1);
     let gate = Gate::new();
     let received = Arc::new(AtomicUsize::new(0));
+    let has_ended = Arc::new(AtomicBool::new(false));
     let workers = {
         let (gate, received) = (Arc::clone(&gate), Arc::clone(&received));
+        let has_ended = Arc::clone(&has_ended);
         Workers::start(&port, 4, move |packet: Packet<()>| {
             if received.load(Ordering::SeqCst) == 0 {
                 gate.block();
             }
             let count = packet.result.expect("nothing fails");
             received.fetch_add(count, Ordering::SeqCst);
+            has_ended.fetch_or(!packet.more, Ordering::SeqCst);
         })
     };
     handle.receive_stream(()).expect("started");
@@ -214,6 +217,8 @@ pub fn s47_a_stream_whose_handler_is_slow_holds_few_buffers(kind: BackendKind) {
     }
     gate.open();
     sender.join().expect("sent");
-    wait_until("all bytes", || received.load(Ordering::SeqCst) == TOTAL);
+    // The end too: the port, closed before it came, would abort the stream.
+    wait_until("all bytes and the end", || has_ended.load(Ordering::SeqCst));
+    assert_eq!(received.load(Ordering::SeqCst), TOTAL);
     workers.end();
 }
