@@ -176,10 +176,17 @@ impl Core {
 
     /// Queues every completion of a lane, for a thread that handles none itself.
     pub(crate) fn queue_completions(&self, lane: usize, serving: usize) {
-        let mut reaped = self.reaped(lane);
-        while let Some(completion) = self.take_event(&mut reaped, lane, serving, None, |_| {}) {
+        self.queue_reaped(&mut self.reaped(lane), lane, serving);
+    }
+
+    /// As `queue_completions`, of a lane whose lock is held; says how many.
+    pub(super) fn queue_reaped(&self, reaped: &mut Reaped, lane: usize, serving: usize) -> usize {
+        let mut count = 0;
+        while let Some(completion) = self.take_event(reaped, lane, serving, None, |_| {}) {
             self.push_ready(serving, completion);
+            count += 1;
         }
+        count
     }
 
     fn reaped(&self, lane: usize) -> LatchGuard<'_, Reaped> {

@@ -113,12 +113,7 @@ impl Core {
     #[cfg(anyport_fault_points)]
     pub(crate) fn take_completed(&self, lane: usize, serving: usize) -> bool {
         let Some(mut reaped) = self.reaping[lane].try_lock() else { return false };
-        let mut has_taken = false;
-        while let Some(completion) = self.take_event(&mut reaped, lane, serving, None, |_| {}) {
-            self.push_ready(serving, completion);
-            has_taken = true;
-        }
-        has_taken
+        self.queue_reaped(&mut reaped, lane, serving) > 0
     }
 
     /// True when a completion was queued and nobody called for it.
