@@ -19,6 +19,10 @@ use std::sync::Arc;
 /// asking costs about as much.
 const TAKEN_TOGETHER_MAX: usize = 64;
 
+/// How often a thread that leaves tries to hand over what it has under way while others are at it,
+/// which they are for no longer than a few packets take. What stays after that waits for the clerk.
+const HAND_OVER_TRIES: usize = 100;
+
 /// How much of what is under way is taken over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Extent {
@@ -78,16 +82,23 @@ impl Core {
     }
 
     /// The calling thread, which has adopted this lane, will not be back soon: what is under way
-    /// goes on at the lane `serving`, whose thread is to be woken if this says true, unless somebody
-    /// is taking it over at this moment. The kernel lets go of what was taken over, now or before.
+    /// goes on at the lane `serving`, whose thread is to be woken if this says true, unless others
+    /// were at it all the time. The kernel lets go of what was taken over, now or before.
     pub(crate) fn hand_over(&self, lane: usize, serving: usize) -> bool {
         let backend = self.backend();
-        let is_moved = backend.has_requests(lane) && {
+        let mut is_moved = false;
+        for _ in 0..HAND_OVER_TRIES {
+            if is_moved || !backend.has_requests(lane) {
+                break;
+            }
             // What the kernel had no room for keeps everybody out, and only this thread can fetch it.
             backend.flush(lane);
             fault_point!(HandingOver);
-            self.rescue(lane, serving, Extent::All)
-        };
+            is_moved = self.rescue(lane, serving, Extent::All);
+            if !is_moved {
+                std::thread::yield_now();
+            }
+        }
         fault_point!(Settling);
         backend.settle(lane);
         is_moved

@@ -52,6 +52,9 @@ pub(crate) use take_over::TakeOver;
 /// and looks for them later. They come at once; this only bounds what a bug could do.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 
+/// How long the first wait for them is; each further one twice as long, up to a tenth of the whole.
+const SETTLE_PAUSE_MIN: Duration = Duration::from_micros(50);
+
 /// How often the owner fetches completions that found the queue full before it lets others wait
 /// for the next time.
 const FETCHES_MAX: u32 = 64;
@@ -412,8 +415,11 @@ impl OwnedLane {
         }
         fault_point!(Cancelled);
         let start = Instant::now();
+        let mut pause = SETTLE_PAUSE_MIN;
         loop {
-            let time = types::Timespec::from(SETTLE_MAX / 10);
+            // Short at first: a thread that steals may take the very completion that this waits for.
+            let time = types::Timespec::from(pause);
+            pause = (pause * 2).min(SETTLE_MAX / 10);
             let arguments = types::SubmitArgs::new().timespec(&time);
             // Submitted before the kernel runs what is deferred: so a request that has something
             // to receive by now is cancelled first, and receives nothing.
