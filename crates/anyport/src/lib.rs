@@ -140,6 +140,7 @@ mod latch;
 pub mod net;
 mod op;
 mod port;
+pub mod rt;
 mod sys;
 
 pub use error::{Error, ErrorKind};

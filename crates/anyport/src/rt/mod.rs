@@ -1,0 +1,9 @@
+//! The parts of the async runtime that stand by themselves: calls that block, and why a task gave
+//! no result.
+
+pub mod blocking;
+mod join_error;
+#[cfg(all(test, not(loom)))]
+mod park_on;
+
+pub use join_error::JoinError;
