@@ -1,0 +1,2 @@
+//! Names of hosts.
+pub mod resolve;
