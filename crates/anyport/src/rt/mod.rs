@@ -6,5 +6,6 @@ mod join_error;
 pub mod net;
 #[cfg(all(test, not(loom)))]
 mod park_on;
+pub mod signal;
 
 pub use join_error::JoinError;

@@ -19,6 +19,7 @@ mod prefetch;
 #[cfg(unix)]
 mod readiness;
 mod request;
+mod signal;
 #[cfg(unix)]
 mod unix;
 #[cfg(not(target_os = "linux"))]
@@ -45,10 +46,12 @@ pub(crate) use event::{Ahead, Event, Outcome, Reaped};
 pub(crate) use lane_plan::LanePlan;
 pub(crate) use prefetch::prefetch;
 pub(crate) use request::{FileRegion, GENERATION_MASK, Region, Request, RequestKind, Token};
+pub use signal::SignalKind;
 pub(crate) use system::clock::{ThreadClock, ThreadWatch};
 pub(crate) use system::code::{error_from_code, error_from_io, is_connect_in_progress};
 pub(crate) use system::descriptor::{Descriptor, OwnedSocket, open_file};
 pub(crate) use system::message::Message;
+pub(crate) use system::signal::watch_signal;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use untaken::TakeOver;
 #[cfg(target_os = "linux")]

@@ -5,6 +5,7 @@ pub(super) mod clock;
 pub(super) mod code;
 pub(super) mod descriptor;
 pub(super) mod message;
+pub(super) mod signal;
 pub(super) mod transfer;
 
 /// Receives that do not wait: any backend's sockets will do.

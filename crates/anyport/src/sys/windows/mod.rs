@@ -16,6 +16,7 @@ mod lane;
 pub(super) mod message;
 mod port;
 pub(super) mod receive;
+pub(super) mod signal;
 mod slot;
 mod start;
 #[cfg(test)]
