@@ -143,6 +143,8 @@ mod port;
 pub mod rt;
 mod sys;
 
+#[cfg(feature = "macros")]
+pub use anyport_macros::{main, test};
 pub use error::{Error, ErrorKind};
 #[cfg(anyport_fault_points)]
 #[doc(hidden)]
