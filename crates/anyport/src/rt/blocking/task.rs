@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 /// of what the job returned.
 ///
 /// Dropping it leaves the job alone: it runs, or begins to when its turn comes, and its result is
-/// dropped on its thread.
+/// dropped on its thread. A result that is there already is dropped with the task.
 ///
 /// # Errors
 /// A [`JoinError`]: the job panicked; or it was cancelled, which happens only before it begins.

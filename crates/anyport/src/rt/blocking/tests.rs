@@ -64,7 +64,15 @@ fn a_result_that_panics_when_nobody_takes_it_does_not_end_the_thread() {
         }
     }
     let pool = pool(1);
-    drop(pool.spawn(|| Bomb));
+    let (job, begun, open) = gate();
+    let task = pool.spawn(move || {
+        job();
+        Bomb
+    });
+    begun.recv().expect("runs");
+    // Before there is a result, or it would be dropped here.
+    drop(task);
+    open.send(()).expect("runs on");
     assert_eq!(park_on(pool.spawn(|| 5)).expect("no panic"), 5);
     assert_eq!(pool.shut_down(None), 0);
     assert_eq!(pool.stats().done, 2);
