@@ -319,6 +319,15 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_looks_up_may_move_between_threads() {
+        fn sendable<T: Send>(future: T) -> T {
+            future
+        }
+        let addresses = park_on(sendable(lookup_host(("::1", 80)))).expect("known");
+        assert_eq!(sendable(addresses).count(), 1);
+    }
+
+    #[test]
     fn the_public_function_finds_a_pool() {
         let mut addresses = park_on(lookup_host("127.0.0.1:9")).expect("known");
         assert_eq!(addresses.next(), Some(address("127.0.0.1:9")));
