@@ -304,8 +304,10 @@ fn unharmed<T>(f: impl FnOnce() -> T) -> Option<T> {
             let message = message_of(&*payload);
             let message = message.as_deref().unwrap_or("not with a text");
             log::error!("what belongs to a blocking call panicked beside it: {message}");
-            // Its drop might panic again.
-            std::mem::forget(payload);
+            // Its drop may panic once more; what that one carries is not looked at any further.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(payload);
+            }
             None
         }
     }
