@@ -16,6 +16,8 @@ use std::thread::{self, JoinHandle};
 
 type OnPanic = dyn Fn(&(dyn Any + Send)) + Send + Sync;
 
+type Hook = dyn Fn(usize) + Send + Sync;
+
 /// The threads of a port.
 ///
 /// Dropping the pool stops it and waits for its handlers; the port goes on.
@@ -54,7 +56,14 @@ impl std::fmt::Debug for Control {
 impl WorkerPool {
     /// Sets a pool on `port` up.
     pub fn builder<T: Send + 'static>(port: &CompletionPort<T>) -> WorkerPoolBuilder<T> {
-        WorkerPoolBuilder { port: port.clone(), threads: 0, on_panic: None }
+        WorkerPoolBuilder {
+            port: port.clone(),
+            threads: 0,
+            thread_name: "anyport".to_owned(),
+            on_start: None,
+            on_stop: None,
+            on_panic: None,
+        }
     }
 
     /// Asks the threads to end, each after the packet it is at. Does not wait.
@@ -102,6 +111,9 @@ impl Drop for WorkerPool {
 pub struct WorkerPoolBuilder<T: Send + 'static> {
     port: CompletionPort<T>,
     threads: usize,
+    thread_name: String,
+    on_start: Option<Arc<Hook>>,
+    on_stop: Option<Arc<Hook>>,
     on_panic: Option<Arc<OnPanic>>,
 }
 
@@ -110,6 +122,25 @@ impl<T: Send + 'static> WorkerPoolBuilder<T> {
     /// the cores.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// The first part of the threads' names; a hyphen and the thread's number follow. `anyport` by
+    /// default. Systems cut long names short (Linux: at 15 bytes).
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// What each thread does before its first packet, with its number from 0. It must not panic.
+    pub fn on_start(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.on_start = Some(Arc::new(f));
+        self
+    }
+
+    /// What each thread does after its last packet, with its number from 0. It must not panic.
+    pub fn on_stop(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.on_stop = Some(Arc::new(f));
         self
     }
 
@@ -150,9 +181,18 @@ impl<T: Send + 'static> WorkerPoolBuilder<T> {
             let control = Arc::clone(&pool.control);
             let on_panic = self.on_panic.clone();
             let handler = Arc::clone(&handler);
+            let (on_start, on_stop) = (self.on_start.clone(), self.on_stop.clone());
             let thread = thread::Builder::new()
-                .name(format!("anyport-{number}"))
-                .spawn(move || run(&worker, &control, on_panic.as_deref(), &*handler))
+                .name(format!("{}-{number}", self.thread_name))
+                .spawn(move || {
+                    if let Some(f) = on_start {
+                        f(number);
+                    }
+                    run(&worker, &control, on_panic.as_deref(), &*handler);
+                    if let Some(f) = on_stop {
+                        f(number);
+                    }
+                })
                 .map_err(|e| error_from_io(&e, "start a worker thread"))?;
             pool.threads.push(thread);
         }
