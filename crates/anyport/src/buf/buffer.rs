@@ -220,6 +220,23 @@ impl Buffer {
         }
     }
 
+    /// Copies the pieces in as a receive would, up to the capacity, and says how many bytes fitted; a
+    /// read-only buffer takes none.
+    pub(crate) fn fill_from<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>) -> usize {
+        let Some((start, capacity)) = self.write_parts() else { return 0 };
+        let mut filled = 0;
+        for piece in pieces {
+            let len = piece.len().min(capacity - filled);
+            // SAFETY: `filled + len` is within the capacity at `start`; a piece that is borrowed is
+            // not in a buffer that is borrowed mutably.
+            unsafe { ptr::copy_nonoverlapping(piece.as_ptr(), start.add(filled), len) };
+            filled += len;
+        }
+        // SAFETY: the first `filled` bytes were written just now.
+        unsafe { self.set_filled(filled) };
+        filled
+    }
+
     /// Sets the length after a receive; does nothing to a boxed slice or a read-only buffer.
     ///
     /// # Safety
@@ -241,6 +258,13 @@ impl Buffer {
     /// Moves the contents out, which a type with a destructor does not allow directly.
     fn take_repr(&mut self) -> Repr {
         mem::replace(&mut self.0, Repr::Static(&[]))
+    }
+}
+
+impl Default for Buffer {
+    /// A buffer of no bytes and no capacity.
+    fn default() -> Self {
+        Self(Repr::Static(&[]))
     }
 }
 

@@ -257,6 +257,19 @@ impl Membership {
             .unwrap_or(clerk_lane)
     }
 
+    /// Puts `held` in the place of the streams whose packets the calling thread has, if it is of this
+    /// crew, and gives those.
+    pub(super) fn swap_held(crew: &Arc<Crew>, held: Vec<Token>) -> Option<Vec<Token>> {
+        MEMBERSHIP
+            .try_with(|m| {
+                let mut membership = m.try_borrow_mut().ok()?;
+                let membership = membership.as_mut()?;
+                membership.is_of(crew).then(|| std::mem::replace(&mut membership.held, held))
+            })
+            .ok()
+            .flatten()
+    }
+
     /// The calling thread's member of this crew, if it is one.
     pub(super) fn of_caller(crew: &Arc<Crew>) -> Option<Arc<Member>> {
         MEMBERSHIP

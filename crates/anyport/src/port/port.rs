@@ -165,6 +165,12 @@ impl<T: Send + 'static> CompletionPort<T> {
         f()
     }
 
+    /// The handler is done with the packets that its thread has taken, and goes on with something else:
+    /// the streams that they are of need not wait until it comes back.
+    pub(crate) fn release_streams(&self) {
+        self.inner.release_streams();
+    }
+
     /// Closes the port: every waiter and later caller learns of it. Packets posted before are
     /// still handed out; operations under way are aborted.
     pub fn close(&self) {

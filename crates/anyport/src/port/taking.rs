@@ -397,6 +397,20 @@ impl<T: Send + 'static> PortInner<T> {
         true
     }
 
+    /// The calling thread is done with the packets that it has taken, though not back yet: their streams
+    /// may go on meanwhile.
+    pub(super) fn release_streams(&self) {
+        let Some(mut held) = Membership::swap_held(&self.crew, Vec::new()) else { return };
+        if !held.is_empty() {
+            let lane = Membership::lane_of_caller(&self.crew, self.core.backend().clerk_lane());
+            for token in held.drain(..) {
+                self.core.release_stream(lane, token);
+            }
+        }
+        // For its capacity.
+        Membership::swap_held(&self.crew, held);
+    }
+
     /// The thread is back: streams whose packets it had taken may go on.
     fn release_held(&self, membership: &mut Membership) {
         if membership.held.is_empty() {
