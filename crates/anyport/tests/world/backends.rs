@@ -53,6 +53,7 @@ pub(crate) fn is_offered(kind: BackendKind) -> bool {
 }
 
 /// Sets a port up on this backend.
+#[allow(dead_code, reason = "some suites build something else")]
 pub(crate) fn builder(kind: BackendKind) -> PortBuilder {
     CompletionPort::<()>::builder().backend(kind)
 }

@@ -1,2 +1,21 @@
-//! Names of hosts.
-pub mod resolve;
+//! Sockets of tasks.
+//!
+//! What a socket has received stays with the socket, not with the future that waits for it, so a
+//! dropped future loses nothing. What is sent belongs to the operation that sends it.
+
+mod accepting;
+mod connection;
+mod listener;
+mod once;
+mod reading;
+mod resolve;
+mod split;
+mod tcp;
+mod writing;
+
+pub use listener::TcpListener;
+pub use resolve::{ToSocketAddrs, lookup_host};
+pub use split::{OwnedReadHalf, OwnedWriteHalf};
+pub use tcp::TcpStream;
+
+pub(crate) use writing::{Sending, Written};

@@ -2,11 +2,13 @@
 //! server takes to answer, so it is asked on the pool of blocking calls, never on a worker; what is
 //! an address already needs nobody.
 
-use crate::rt::blocking::{BlockingOptions, BlockingPool};
+use crate::error::{Error, ErrorKind};
+use crate::rt::blocking::BlockingPool;
+use crate::rt::shared::expect_current;
+use crate::sys::error_from_io;
 use sealed::Target;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::sync::OnceLock;
 use std::vec;
 
 /// What a host and a port may be given as, where an address is wanted:
@@ -32,11 +34,18 @@ impl<T: sealed::Resolve> ToSocketAddrs for T {}
 /// pool of blocking calls. There is no limit on how long it takes but the system's own; answers are
 /// not kept.
 ///
-/// ```ignore
-/// for address in anyport::rt::net::resolve::lookup_host("localhost:80").await? {
+/// ```
+/// # anyport::rt::Runtime::new()?.block_on(async {
+/// for address in anyport::rt::net::lookup_host("localhost:80").await? {
 ///     println!("{address}");
 /// }
+/// # Ok::<(), std::io::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Panics
+/// Outside of a runtime.
 ///
 /// # Errors
 /// `InvalidInput` for what is no host and port; the system's error for a name that it does not know
@@ -48,7 +57,7 @@ impl<T: sealed::Resolve> ToSocketAddrs for T {}
 pub async fn lookup_host<T: ToSocketAddrs>(
     host: T,
 ) -> io::Result<impl Iterator<Item = SocketAddr> + use<T>> {
-    lookup_host_on(current_pool(), host).await
+    lookup_host_on(&expect_current("look up a host").blocking, host).await
 }
 
 /// [`lookup_host`] with this pool.
@@ -73,12 +82,18 @@ pub(crate) async fn lookup_host_on<T: ToSocketAddrs>(
     Ok(Addresses::Found(addresses))
 }
 
-/// The pool of the current runtime.
-// TO BE REPLACED by the pool of the runtime that the calling thread is in. Until there is one, the
-// process has one pool, which is never shut down.
-fn current_pool() -> &'static BlockingPool {
-    static POOL: OnceLock<BlockingPool> = OnceLock::new();
-    POOL.get_or_init(|| BlockingPool::new(BlockingOptions::new()))
+/// As [`lookup_host`], for who makes a socket of what is found: this crate's error does not name the
+/// host.
+pub(super) async fn addresses_of<T: ToSocketAddrs>(
+    host: T,
+) -> Result<impl Iterator<Item = SocketAddr> + use<T>, Error> {
+    const ACTION: &str = "look up a host";
+    lookup_host(host).await.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Error::new(ErrorKind::InvalidInput, ACTION)
+            .with_detail("it is neither an address nor a host and a port"),
+        io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, ACTION),
+        _ => error_from_io(&error, ACTION),
+    })
 }
 
 /// The addresses of a host: known without asking, or found.
@@ -229,6 +244,7 @@ fn refused(text: &str, detail: &str) -> io::Error {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::rt::blocking::BlockingOptions;
     use crate::rt::park_on::park_on;
     use std::net::{Ipv4Addr, Ipv6Addr};
 

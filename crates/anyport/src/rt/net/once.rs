@@ -1,0 +1,56 @@
+//! One operation, and the future that waits for it.
+
+use crate::latch::Latch;
+use crate::op::Operation;
+use crate::port::Rejected;
+use crate::rt::context::{Context, Ended, Source};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+/// Where the packet of one operation is put.
+struct Once {
+    state: Latch<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ended: Option<Ended>,
+    waker: Option<Waker>,
+}
+
+impl Source for Once {
+    fn on_packet(&self, packet: Ended) {
+        let mut state = self.state.lock();
+        state.ended = Some(packet);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// Starts an operation and waits for its packet. When the future is dropped the operation runs on,
+/// and what it owned is dropped with its packet.
+#[allow(clippy::result_large_err, reason = "a refused start gives everything back")]
+pub(crate) async fn complete(
+    start: impl FnOnce(Context) -> Result<Operation, Rejected<Context>>,
+) -> Result<Ended, Rejected<()>> {
+    let once = Arc::new(Once { state: Latch::new(State::default()) });
+    if let Err(Rejected { error, buffers, .. }) = start(Context::Source(Arc::clone(&once) as _)) {
+        return Err(Rejected { error, context: (), buffers });
+    }
+    let ended = poll_fn(|cx| {
+        let mut state = once.state.lock();
+        if let Some(ended) = state.ended.take() {
+            return Poll::Ready(ended);
+        }
+        let before = state.waker.replace(cx.waker().clone());
+        drop(state);
+        drop(before);
+        Poll::Pending
+    })
+    .await;
+    Ok(ended)
+}

@@ -1,0 +1,338 @@
+//! The receiving side of a stream: one operation at a time, and what has arrived and was not taken.
+//!
+//! A stream of pooled receives runs as long as somebody takes what it brings. When nobody does it is
+//! cancelled at a bound, and starts again when all was taken. A read into a buffer of the caller's is
+//! an operation of its own while no stream runs; else it copies. Whatever arrives for a future that
+//! was dropped joins what waits here, so bytes come in order and once, whoever asks.
+
+use super::connection::Connection;
+use crate::buf::{Buffer, Buffers};
+use crate::error::{Error, ErrorKind};
+use crate::latch::LatchGuard;
+use crate::op::Operation;
+use crate::rt::budget;
+use crate::rt::context::{Context, Ended};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{self, Poll, Waker};
+
+/// Pieces that wait for a reader before receiving pauses. A piece is a pooled buffer, of up to 64
+/// KiB where a connection brings much.
+const WAITING_MAX: usize = 8;
+
+#[derive(Default)]
+pub(super) struct Reading {
+    waiting: VecDeque<Piece>,
+    under_way: UnderWay,
+    /// How it ended, once what waits was taken.
+    end: Option<Result<(), Error>>,
+    waker: Option<Waker>,
+    /// A direct read was dropped, or never came back for its buffer: what it brings joins the rest.
+    is_direct_dropped: bool,
+    /// The buffer of a direct read that is over, for the future that waits for it.
+    direct: Option<(Result<usize, Error>, Buffer)>,
+    /// Nobody reads any more.
+    is_closed: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+enum UnderWay {
+    #[default]
+    Nothing,
+    Stream {
+        operation: Operation,
+        is_pausing: bool,
+    },
+    Direct(Operation),
+}
+
+/// Bytes that arrived, from `start` on.
+struct Piece {
+    buffer: Buffer,
+    start: usize,
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer.as_slice()[self.start..]
+    }
+}
+
+impl Reading {
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.waiting.iter().map(Piece::bytes)
+    }
+
+    /// The first `len` bytes of what waits were taken.
+    fn consume(&mut self, mut len: usize) {
+        while let Some(piece) = self.waiting.front_mut() {
+            let rest = piece.bytes().len();
+            if len < rest {
+                piece.start += len;
+                return;
+            }
+            len -= rest;
+            self.waiting.pop_front();
+        }
+    }
+
+    fn push(&mut self, buffers: Buffers, len: usize) {
+        let Some(buffer) = buffers.into_one() else { return };
+        if len > 0 && !self.is_closed {
+            self.waiting.push_back(Piece { buffer, start: 0 });
+        }
+    }
+
+    /// Where a direct read would be, when it was dropped meanwhile.
+    fn keep_direct(&mut self) {
+        if let Some((result, buffer)) = self.direct.take() {
+            match result {
+                Ok(0) => self.end = Some(Ok(())),
+                Ok(len) => self.push(buffer.into(), len),
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        if error.kind() != ErrorKind::Cancelled || self.is_closed {
+            self.end = Some(Err(error));
+        }
+    }
+
+    fn register(&mut self, cx: &task::Context<'_>) -> Option<Waker> {
+        match &mut self.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            waker => waker.replace(cx.waker().clone()),
+        }
+    }
+}
+
+impl Connection {
+    /// The next bytes, in the buffer in which they came; an empty one: the peer has ended its side.
+    pub(super) fn poll_recv(
+        self: &Arc<Self>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Result<Buffer, Error>> {
+        let reading = task::ready!(self.poll_some(cx, true))?;
+        let Some(mut reading) = reading else { return Poll::Ready(Ok(Buffer::from(Vec::new()))) };
+        match reading.waiting.pop_front() {
+            Some(piece) if piece.start == 0 => Poll::Ready(Ok(piece.buffer)),
+            // A read has taken a part.
+            Some(piece) => Poll::Ready(Ok(Buffer::from(piece.bytes().to_vec()))),
+            None => Poll::Ready(Ok(Buffer::from(Vec::new()))),
+        }
+    }
+
+    /// Copies what has arrived into `out`; 0: the peer has ended its side, or `out` has no room.
+    pub(super) fn poll_copy(
+        self: &Arc<Self>,
+        cx: &mut task::Context<'_>,
+        out: &mut [u8],
+        is_peek: bool,
+    ) -> Poll<Result<usize, Error>> {
+        if out.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let Some(mut reading) = task::ready!(self.poll_some(cx, true))? else {
+            return Poll::Ready(Ok(0));
+        };
+        let mut copied = 0;
+        for piece in reading.pieces() {
+            let len = piece.len().min(out.len() - copied);
+            out[copied..copied + len].copy_from_slice(&piece[..len]);
+            copied += len;
+        }
+        if !is_peek {
+            reading.consume(copied);
+        }
+        Poll::Ready(Ok(copied))
+    }
+
+    /// A read into the caller's buffer, which comes back with what has arrived.
+    pub(super) async fn read(self: &Arc<Self>, buffer: Buffer) -> (Result<usize, Error>, Buffer) {
+        if !buffer.is_writable() {
+            let error = Error::new(ErrorKind::InvalidInput, "read");
+            return (Err(error.with_detail("the buffer is read-only")), buffer);
+        }
+        if buffer.capacity() == 0 {
+            return (Ok(0), buffer);
+        }
+        let mut buffer = Some(buffer);
+        let mut dropped = DirectDropped { connection: self, is_armed: false };
+        let ended = std::future::poll_fn(|cx| {
+            if dropped.is_armed {
+                return self.poll_direct(cx);
+            }
+            let reading = match self.poll_some(cx, false) {
+                Poll::Ready(Ok(reading)) => reading,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready((Err(error), buffer.take().unwrap_or_default()));
+                }
+                Poll::Pending => return Poll::Pending,
+            };
+            let Some(mut reading) = reading else {
+                return Poll::Ready((Ok(0), buffer.take().unwrap_or_default()));
+            };
+            let mut own = buffer.take().unwrap_or_default();
+            if !reading.waiting.is_empty() {
+                let len = own.fill_from(reading.pieces());
+                reading.consume(len);
+                return Poll::Ready((Ok(len), own));
+            }
+            // Nothing waits and nothing is under way: straight into the caller's buffer.
+            reading.is_direct_dropped = false;
+            let context = Context::Source(Arc::clone(self) as _);
+            match self.socket.receive(own, context) {
+                Ok(operation) => {
+                    reading.under_way = UnderWay::Direct(operation);
+                    let before = reading.register(cx);
+                    dropped.is_armed = true;
+                    drop(reading);
+                    drop(before);
+                    Poll::Pending
+                }
+                Err(rejected) => {
+                    own = rejected.buffers.into_one().unwrap_or_default();
+                    Poll::Ready((Err(rejected.error), own))
+                }
+            }
+        })
+        .await;
+        dropped.is_armed = false;
+        ended
+    }
+
+    fn poll_direct(&self, cx: &task::Context<'_>) -> Poll<(Result<usize, Error>, Buffer)> {
+        let mut reading = self.reading.lock();
+        if let Some(ended) = reading.direct.take() {
+            return Poll::Ready(ended);
+        }
+        let before = reading.register(cx);
+        drop(reading);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Ready when there are bytes, with the side locked; `None`: the side has ended. Starts a stream
+    /// when nothing is under way, or says that it is ready to, if `must_stream` is not set.
+    fn poll_some(
+        self: &Arc<Self>,
+        cx: &mut task::Context<'_>,
+        must_stream: bool,
+    ) -> Poll<Result<Option<LatchGuard<'_, Reading>>, Error>> {
+        task::ready!(budget::poll_proceed(cx));
+        let mut reading = self.reading.lock();
+        if !reading.waiting.is_empty() {
+            return Poll::Ready(Ok(Some(reading)));
+        }
+        match reading.end {
+            Some(Ok(())) => return Poll::Ready(Ok(None)),
+            Some(Err(error)) => return Poll::Ready(Err(error)),
+            None => {}
+        }
+        if matches!(reading.under_way, UnderWay::Nothing) {
+            if !must_stream {
+                return Poll::Ready(Ok(Some(reading)));
+            }
+            // Under the lock, so that its first packet finds this up to date.
+            match self.socket.receive_stream(Context::Source(Arc::clone(self) as _)) {
+                Ok(operation) => {
+                    reading.under_way = UnderWay::Stream { operation, is_pausing: false };
+                }
+                Err(rejected) => return Poll::Ready(Err(rejected.error)),
+            }
+        }
+        let before = reading.register(cx);
+        drop(reading);
+        drop(before);
+        budget::refund();
+        Poll::Pending
+    }
+
+    /// A packet of the stream.
+    pub(super) fn on_received(&self, packet: Ended) {
+        let Ended { result, buffers, more, .. } = packet;
+        let mut reading = self.reading.lock();
+        match result {
+            Ok(0) => reading.end = Some(Ok(())),
+            Ok(len) => reading.push(buffers, len),
+            Err(error) => reading.fail(error),
+        }
+        let is_full = reading.waiting.len() >= WAITING_MAX || reading.is_closed;
+        let mut pause = None;
+        match &mut reading.under_way {
+            UnderWay::Stream { operation, is_pausing } if more && is_full && !*is_pausing => {
+                *is_pausing = true;
+                pause = Some(*operation);
+            }
+            _ => {}
+        }
+        if !more {
+            reading.under_way = UnderWay::Nothing;
+        }
+        // A reader that came while it paused starts it again.
+        let has_news = !more || !reading.waiting.is_empty() || reading.end.is_some();
+        let waker = has_news.then(|| reading.waker.take()).flatten();
+        drop(reading);
+        if let Some(operation) = pause {
+            // Fails when the stream has just ended; its last packet says so.
+            let _ = self.socket.cancel(operation);
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// A direct read is over.
+    pub(super) fn on_direct(&self, packet: Ended) {
+        let mut reading = self.reading.lock();
+        reading.under_way = UnderWay::Nothing;
+        let buffer = packet.buffers.into_one().unwrap_or_default();
+        reading.direct = Some((packet.result, buffer));
+        if reading.is_direct_dropped {
+            reading.keep_direct();
+        }
+        let waker = reading.waker.take();
+        drop(reading);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Nobody will read any more: receiving ends, and what waits is dropped.
+    pub(super) fn close_reading(&self) {
+        let mut reading = self.reading.lock();
+        reading.is_closed = true;
+        let waiting = std::mem::take(&mut reading.waiting);
+        let waker = reading.waker.take();
+        let operation = match reading.under_way {
+            UnderWay::Stream { operation, is_pausing: false } | UnderWay::Direct(operation) => {
+                Some(operation)
+            }
+            _ => None,
+        };
+        drop(reading);
+        if let Some(operation) = operation {
+            // Fails when it has just ended.
+            let _ = self.socket.cancel(operation);
+        }
+        drop((waiting, waker));
+    }
+}
+
+/// Hands what a dropped direct read brings to the next one.
+struct DirectDropped<'a> {
+    connection: &'a Arc<Connection>,
+    is_armed: bool,
+}
+
+impl Drop for DirectDropped<'_> {
+    fn drop(&mut self) {
+        if self.is_armed {
+            let mut reading = self.connection.reading.lock();
+            reading.is_direct_dropped = true;
+            reading.keep_direct();
+        }
+    }
+}

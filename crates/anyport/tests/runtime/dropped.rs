@@ -1,0 +1,215 @@
+//! What a dropped future leaves behind: no byte and no connection is lost, and none comes twice.
+
+use super::world::{
+    Checked, Numbers, any_local, bytes, connect, give_up_after, pair, runtime, wait_until,
+};
+use anyport::BackendKind;
+use anyport::rt;
+use anyport::rt::net::TcpListener;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Races that each test runs; a run of a million is `ANYPORT_RACES=1000000`.
+fn races() -> usize {
+    std::env::var("ANYPORT_RACES").map_or(10_000, |n| n.parse().expect("a number"))
+}
+
+/// A peer that sends a checked stream in pieces of all sizes, as long as somebody receives.
+fn sends(mut peer: std::net::TcpStream) -> thread::JoinHandle<usize> {
+    thread::spawn(move || {
+        let (mut position, mut numbers) = (0, Numbers(7));
+        loop {
+            let size = 1 + numbers.below(700);
+            if peer.write_all(&bytes(position, size)).is_err() {
+                return position;
+            }
+            position += size;
+        }
+    })
+}
+
+pub(crate) fn a_dropped_receive_loses_no_byte(kind: BackendKind) {
+    let runtime = runtime(kind);
+    runtime
+        .block_on(rt_spawn(&runtime, async {
+            let (mut stream, peer) = pair();
+            let peer = sends(peer);
+            let (mut checked, mut numbers) = (Checked::default(), Numbers(2));
+            for _ in 0..races() {
+                if let Some(received) = give_up_after(numbers.below(4), stream.recv()).await {
+                    checked.take(received.expect("it arrives").as_slice());
+                }
+            }
+            checked.take(stream.recv().await.expect("it arrives").as_slice());
+            drop(stream);
+            assert!(peer.join().expect("it ends") >= checked.position);
+        }))
+        .expect("it does not panic");
+}
+
+pub(crate) fn a_dropped_read_loses_no_byte(kind: BackendKind) {
+    let runtime = runtime(kind);
+    runtime
+        .block_on(rt_spawn(&runtime, async {
+            let (mut stream, peer) = pair();
+            let peer = sends(peer);
+            let (mut checked, mut numbers) = (Checked::default(), Numbers(3));
+            for _ in 0..races() {
+                let polls = numbers.below(4);
+                if numbers.below(20) == 0 {
+                    // The other way of receiving finds the rest.
+                    if let Some(received) = give_up_after(polls, stream.recv()).await {
+                        checked.take(received.expect("it arrives").as_slice());
+                    }
+                    continue;
+                }
+                let buffer = Vec::with_capacity(1 + numbers.below(2000));
+                if let Some((result, buffer)) = give_up_after(polls, stream.read(buffer)).await {
+                    assert_eq!(result.expect("it arrives"), buffer.len());
+                    checked.take(buffer.as_slice());
+                }
+            }
+            checked.take(stream.recv().await.expect("it arrives").as_slice());
+            drop(stream);
+            assert!(peer.join().expect("it ends") >= checked.position);
+        }))
+        .expect("it does not panic");
+}
+
+/// A task of the runtime, so that it is polled by workers.
+fn rt_spawn(
+    runtime: &rt::Runtime,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> rt::JoinHandle<()> {
+    runtime.spawn(future)
+}
+
+pub(crate) fn a_dropped_accept_loses_no_connection(kind: BackendKind) {
+    const CONNECTIONS: usize = 200;
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let listener = TcpListener::bind(any_local()).await.expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        let clients =
+            thread::spawn(move || (0..CONNECTIONS).map(|_| connect(address)).collect::<Vec<_>>());
+        let (mut accepted, mut numbers) = (Vec::new(), Numbers(4));
+        while accepted.len() < CONNECTIONS {
+            if let Some(connection) = give_up_after(numbers.below(3), listener.accept()).await {
+                accepted.push(connection.expect("a connection"));
+            }
+        }
+        let clients = clients.join().expect("it ends");
+        let mut ours: Vec<_> = accepted.iter().map(|(_, peer)| *peer).collect();
+        let mut theirs: Vec<_> =
+            clients.iter().map(|c| c.local_addr().expect("its address")).collect();
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs);
+    });
+}
+
+pub(crate) fn a_dropped_write_runs_on_and_later_ones_follow_it(kind: BackendKind) {
+    const WRITES: usize = 300;
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let (mut stream, mut peer) = pair();
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).expect("an orderly end");
+            all
+        });
+        let (mut position, mut numbers) = (0, Numbers(5));
+        for _ in 0..WRITES {
+            let size = 1 + numbers.below(100_000);
+            // The first poll starts it; a future that is never polled has not written.
+            let polls = 1 + numbers.below(3);
+            let ended = give_up_after(polls, stream.write(bytes(position, size))).await;
+            if let Some((result, buffers)) = ended {
+                assert_eq!((result, buffers.total_len()), (Ok(size), size));
+            }
+            position += size;
+        }
+        let (result, _) = stream.write(bytes(position, 1)).await;
+        assert_eq!(result, Ok(1));
+        wait_until("all is counted", || stream.bytes_sent() == (position + 1) as u64);
+        stream.shutdown().await.expect("it ends");
+        let all = reader.join().expect("it ends");
+        Checked::default().take(&all);
+        assert_eq!(all.len(), position + 1);
+    });
+}
+
+pub(crate) fn a_dropped_send_has_sent_all_or_nothing(kind: BackendKind) {
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let (mut stream, mut peer) = pair();
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).expect("an orderly end");
+            all
+        });
+        let (mut position, mut numbers) = (0, Numbers(6));
+        for _ in 0..500 {
+            let size = 1 + numbers.below(100_000);
+            let sending = stream.send(bytes(position, size));
+            // Given up, it was not handed over: the next one sends these bytes.
+            if let Some(result) = give_up_after(numbers.below(3), sending).await {
+                result.expect("it is handed over");
+                position += size;
+            }
+        }
+        stream.shutdown().await.expect("it ends");
+        let all = reader.join().expect("it ends");
+        Checked::default().take(&all);
+        assert_eq!((all.len(), stream.bytes_sent()), (position, position as u64));
+    });
+}
+
+pub(crate) fn an_aborted_task_loses_no_byte_of_a_stream_that_others_hold(kind: BackendKind) {
+    const ROUNDS: usize = 200;
+    let runtime = runtime(kind);
+    let handle = runtime.handle().clone();
+    runtime.block_on(async move {
+        let (stream, peer) = pair();
+        let peer = sends(peer);
+        // The stream and what was received of it belong to the table, not to the task.
+        let table = Arc::new(Mutex::new(Some((stream, Checked::default()))));
+        for _ in 0..ROUNDS {
+            let table = Arc::clone(&table);
+            let task = handle.spawn(async move {
+                let taken = table.lock().expect("nobody panics").take();
+                let Some((stream, checked)) = taken else { return };
+                let mut back = PutBack { table: &table, held: Some((stream, checked)) };
+                while let Some((stream, checked)) = &mut back.held {
+                    checked.take(stream.recv().await.expect("it arrives").as_slice());
+                }
+            });
+            rt::yield_now().await;
+            task.abort();
+            let _ = task.await;
+        }
+        let (mut stream, mut checked) =
+            table.lock().expect("nobody panics").take().expect("it is back");
+        let before = checked.position;
+        while checked.position < before + 10_000 {
+            checked.take(stream.recv().await.expect("it arrives").as_slice());
+        }
+        drop(stream);
+        assert!(peer.join().expect("it ends") >= checked.position);
+    });
+}
+
+type Held = (rt::net::TcpStream, Checked);
+
+/// Puts the stream back on the table when the task is dropped.
+struct PutBack<'a> {
+    table: &'a Mutex<Option<Held>>,
+    held: Option<Held>,
+}
+
+impl Drop for PutBack<'_> {
+    fn drop(&mut self) {
+        *self.table.lock().expect("nobody panics") = self.held.take();
+    }
+}

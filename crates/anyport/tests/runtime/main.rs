@@ -1,0 +1,50 @@
+//! The runtime: its tasks, its streams, what a dropped future leaves behind, and how it ends.
+//!
+//! Each test runs on every backend that this machine has.
+
+mod dropped;
+mod ending;
+mod streams;
+mod tasks;
+mod world;
+
+world::on_every_backend! {
+    tasks::a_task_gives_its_result_to_who_waits,
+    tasks::a_panic_is_a_result_and_the_worker_goes_on,
+    tasks::an_aborted_task_is_dropped_and_says_so,
+    tasks::a_task_nobody_waits_for_runs_to_its_end,
+    tasks::tasks_are_spawned_from_foreign_threads,
+    tasks::more_tasks_than_the_queue_holds_all_run,
+    tasks::a_task_that_is_always_ready_lets_others_run,
+    tasks::a_task_that_blocks_does_not_hold_up_others,
+    tasks::a_task_may_wait_for_others_by_blocking,
+    tasks::tasks_that_wake_each_other_go_on_for_ever,
+    tasks::workers_have_names_and_hooks,
+    tasks::what_is_counted_adds_up,
+    tasks::blocking_calls_have_threads_of_their_own,
+    streams::every_size_comes_back_whole_and_in_order,
+    streams::reads_and_receives_take_turns_without_losing_a_byte,
+    streams::a_peek_leaves_the_bytes,
+    streams::a_half_closed_stream_still_receives,
+    streams::halves_work_in_two_tasks,
+    streams::a_dropped_sending_half_ends_its_side,
+    streams::what_was_handed_over_goes_out_after_a_drop,
+    streams::a_peer_that_does_not_read_holds_up_the_sender,
+    streams::a_reader_that_does_not_come_holds_up_the_peer,
+    streams::a_write_gives_its_buffers_back,
+    streams::a_reset_is_an_error_for_both_sides,
+    streams::a_refused_connect_says_so,
+    streams::a_host_is_connected_to_by_its_name,
+    streams::a_stream_given_away_is_served_while_the_task_that_had_it_blocks,
+    dropped::a_dropped_receive_loses_no_byte,
+    dropped::a_dropped_read_loses_no_byte,
+    dropped::a_dropped_accept_loses_no_connection,
+    dropped::a_dropped_write_runs_on_and_later_ones_follow_it,
+    dropped::a_dropped_send_has_sent_all_or_nothing,
+    dropped::an_aborted_task_loses_no_byte_of_a_stream_that_others_hold,
+    ending::a_shutdown_drops_every_task,
+    ending::a_shutdown_counts_what_does_not_return,
+    ending::after_a_shutdown_nothing_is_spawned,
+    ending::a_runtime_that_is_dropped_closes_its_sockets,
+    ending::a_task_that_spawns_on_and_on_ends_with_the_runtime,
+}
