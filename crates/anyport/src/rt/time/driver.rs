@@ -1,0 +1,156 @@
+//! The one thread that sleeps until the earliest timer of all shards, and wakes whom timers are for.
+//!
+//! It starts with the first timer and sleeps without end while there is none. [`alarm`](super::alarm)
+//! has why it misses no timer.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::alarm::Alarm;
+use super::clock::Clock;
+use super::shard::{BATCH, SharedShard};
+
+/// What the shards share with the driver's thread.
+#[derive(Debug)]
+pub(super) struct Driver {
+    clock: Clock,
+    alarm: Alarm,
+    is_shut_down: AtomicBool,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The shards wait here for the thread. They refer back to the driver: whoever makes the two
+    /// must shut the driver down.
+    NotStarted(Vec<SharedShard>),
+    Running(JoinHandle<()>),
+    /// Shut down, or driven by hand: nobody is to be rung.
+    Ended,
+}
+
+impl Driver {
+    /// For a thread; [`attach`](Self::attach) gives it its shards.
+    pub(super) fn of_a_thread() -> Self {
+        Driver::new(Clock::system(), Alarm::unattended())
+    }
+
+    /// For timers that are driven by hand, with a clock that is set by hand.
+    pub(super) fn manual() -> Self {
+        Driver::new(Clock::manual(), Alarm::silent())
+    }
+
+    fn new(clock: Clock, alarm: Alarm) -> Self {
+        Driver {
+            clock,
+            alarm,
+            is_shut_down: AtomicBool::new(false),
+            stage: Mutex::new(Stage::Ended),
+        }
+    }
+
+    /// The shards that the thread will serve when it starts.
+    pub(super) fn attach(&self, shards: Vec<SharedShard>) {
+        *self.stage() = Stage::NotStarted(shards);
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// A timer for `tick` was put into a shard, under its lock, just before.
+    ///
+    /// # Panics
+    /// If the thread is not there yet and cannot be started.
+    #[inline]
+    pub(super) fn expect(self: &Arc<Self>, tick: u64) {
+        if self.alarm.claim(tick) {
+            self.ring();
+        }
+    }
+
+    /// The thread wakes nobody any more, but for what it is at. Gives its handle, to the first who
+    /// calls.
+    pub(super) fn shut_down(&self) -> Option<JoinHandle<()>> {
+        self.is_shut_down.store(true, Ordering::Release);
+        let stage = std::mem::replace(&mut *self.stage(), Stage::Ended);
+        match stage {
+            Stage::Running(thread) => {
+                thread.thread().unpark();
+                Some(thread)
+            }
+            Stage::NotStarted(_) | Stage::Ended => None,
+        }
+    }
+
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.is_shut_down.load(Ordering::Acquire)
+    }
+
+    #[cold]
+    fn ring(self: &Arc<Self>) {
+        let mut stage = self.stage();
+        let shards = match &*stage {
+            Stage::Running(thread) => return thread.thread().unpark(),
+            Stage::Ended => return,
+            Stage::NotStarted(shards) => shards.clone(),
+        };
+        let driver = Arc::clone(self);
+        let thread = thread::Builder::new().name("anyport-timers".to_owned());
+        match thread.spawn(move || driver.run(&shards)) {
+            Ok(thread) => *stage = Stage::Running(thread),
+            Err(error) => {
+                // The next timer tries again.
+                self.alarm.announce();
+                drop(stage);
+                panic!(
+                    "cannot start the thread of the timers: {error}; end some threads or raise \
+                     the limit on them"
+                );
+            }
+        }
+    }
+
+    /// The thread: see the table at [`Alarm`].
+    fn run(&self, shards: &[SharedShard]) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while !self.is_shut_down() {
+            let now = self.clock.tick_now();
+            for shard in shards {
+                shard.fire(now, &mut batch);
+            }
+            self.alarm.announce();
+            let next = shards.iter().filter_map(|shard| shard.next_expiration()).min();
+            self.alarm.sleep_until(next);
+            // A waker may have parked on this thread and so used up a ring. That of a timer came
+            // before the looks then, which have seen the timer; that of the end is found here.
+            if !self.is_shut_down() {
+                self.sleep_until(next);
+            }
+            self.alarm.rise();
+        }
+    }
+
+    /// Returns at that tick, when it is rung, or for no reason.
+    fn sleep_until(&self, tick: Option<u64>) {
+        match tick.and_then(|tick| self.clock.instant_of(tick)) {
+            None => thread::park(),
+            Some(until) => {
+                let left = until.saturating_duration_since(self.clock.now());
+                if !left.is_zero() {
+                    thread::park_timeout(left);
+                }
+            }
+        }
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn sleeps_without_end(&self) -> bool {
+        self.alarm.is_endless() && matches!(*self.stage(), Stage::Running(_))
+    }
+}
