@@ -11,14 +11,19 @@ use std::sync::{Mutex, PoisonError};
 
 /// Why a task gave no result.
 ///
-/// ```ignore
-/// match runtime.spawn(work()).await {
-///     Ok(value) => println!("{value}"),
+/// ```
+/// use anyport::rt::Runtime;
+///
+/// let runtime = Runtime::new()?;
+/// let task = runtime.spawn(async { 7 });
+/// match runtime.block_on(task) {
+///     Ok(value) => assert_eq!(value, 7),
 ///     Err(error) => match error.into_panic() {
 ///         Ok(payload) => std::panic::resume_unwind(payload),
 ///         Err(error) => println!("{error}"),
 ///     },
 /// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JoinError {
     reason: Reason,

@@ -20,6 +20,7 @@ mod runtime;
 mod shared;
 pub mod signal;
 mod task;
+pub mod time;
 
 pub use builder::Builder;
 pub use join_error::JoinError;

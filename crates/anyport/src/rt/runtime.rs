@@ -101,6 +101,7 @@ impl Runtime {
         shared.registry.close();
         let tasks_left = shared.registry.wait_empty(deadline);
         let blocking_left = shared.blocking.shut_down(Some(deadline));
+        shared.timers.shut_down();
         pool.stop();
         shared.port().close();
         let operations_left = shared.port().stats().operations_live;

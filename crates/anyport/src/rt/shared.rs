@@ -11,6 +11,7 @@ use super::context::Context;
 use super::metrics::{Counters, Metrics};
 use super::registry::Registry;
 use super::task::{self, JoinHandle};
+use super::time::{self, Timers};
 use crate::port::{CompletionPort, PostErrorKind};
 use crate::rt::blocking::BlockingPool;
 use async_task::Runnable;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) counters: Counters,
     pub(crate) blocking: BlockingPool,
+    pub(super) timers: Timers,
 }
 
 impl Shared {
@@ -43,6 +45,7 @@ impl Shared {
             registry: Arc::new(Registry::default()),
             counters: Counters::new(workers),
             blocking,
+            timers: Timers::with_shards(workers),
         }
     }
 
@@ -197,13 +200,14 @@ pub(crate) fn expect_current(what: &str) -> Arc<Shared> {
 /// The thread is of this runtime until the guard is dropped.
 pub(super) fn enter(shared: &Arc<Shared>) -> Entered {
     let before = CURRENT.with(|current| current.borrow_mut().replace(Arc::clone(shared)));
-    Entered { before, _of_thread: PhantomData }
+    Entered { before, _timers: shared.timers.enter(), _of_thread: PhantomData }
 }
 
 /// See [`Handle::enter`](super::Handle::enter). Guards end in the reverse order of their beginning.
 #[must_use = "the thread leaves the runtime when this is dropped"]
 pub(super) struct Entered {
     before: Option<Arc<Shared>>,
+    _timers: time::Entered,
     /// It is of the thread that made it.
     _of_thread: PhantomData<*const ()>,
 }

@@ -20,9 +20,13 @@ use std::task::{Context, Poll, Waker};
 /// It is watched for from this call on, not from the first poll. Ctrl-C does not end the process by
 /// itself any more, for good: see [`signal`].
 ///
-/// ```ignore
+/// ```no_run
+/// # anyport::rt::Runtime::new()?.block_on(async {
 /// anyport::rt::signal::ctrl_c().await?;
 /// println!("Ending.");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
@@ -58,13 +62,18 @@ pub fn terminate() -> impl Future<Output = Result<(), Error>> + Send + Unpin + u
 /// until it ends, also when there is no listener any more: what the signal did by itself, such as
 /// ending the process, it does not do again. A handler that was there before is called as well.
 ///
-/// ```ignore
+/// ```no_run
 /// use anyport::rt::signal::{SignalKind, signal};
 ///
+/// # fn read_configuration() {}
+/// # anyport::rt::Runtime::new()?.block_on(async {
 /// let mut hangups = signal(SignalKind::Hangup)?;
 /// while hangups.recv().await.is_some() {
 ///     read_configuration();
 /// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Races that each test runs; a run of a million is `ANYPORT_RACES=1000000`.
-fn races() -> usize {
+pub(crate) fn races() -> usize {
     std::env::var("ANYPORT_RACES").map_or(10_000, |n| n.parse().expect("a number"))
 }
 
 /// A peer that sends a checked stream in pieces of all sizes, as long as somebody receives.
-fn sends(mut peer: std::net::TcpStream) -> thread::JoinHandle<usize> {
+pub(crate) fn sends(mut peer: std::net::TcpStream) -> thread::JoinHandle<usize> {
     thread::spawn(move || {
         let (mut position, mut numbers) = (0, Numbers(7));
         loop {

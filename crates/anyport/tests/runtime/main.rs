@@ -6,6 +6,7 @@ mod dropped;
 mod ending;
 mod streams;
 mod tasks;
+mod timing;
 mod world;
 
 world::on_every_backend! {
@@ -42,6 +43,11 @@ world::on_every_backend! {
     dropped::a_dropped_write_runs_on_and_later_ones_follow_it,
     dropped::a_dropped_send_has_sent_all_or_nothing,
     dropped::an_aborted_task_loses_no_byte_of_a_stream_that_others_hold,
+    timing::sleeps_end_in_the_order_of_their_deadlines,
+    timing::a_receive_raced_with_a_timeout_loses_no_byte,
+    timing::a_timeout_ends_what_does_not_come,
+    timing::timers_go_on_while_a_task_blocks,
+    timing::a_shutdown_drops_tasks_that_sleep,
     ending::a_shutdown_drops_every_task,
     ending::a_shutdown_counts_what_does_not_return,
     ending::after_a_shutdown_nothing_is_spawned,

@@ -20,7 +20,7 @@ const TOLERANCE: Duration = Duration::from_millis(5);
 /// If `period` is zero, and outside of a runtime.
 ///
 /// # Examples
-/// ```ignore
+/// ```
 /// use anyport::rt::{Runtime, time};
 /// use std::time::Duration;
 ///
@@ -46,7 +46,7 @@ pub fn interval(period: Duration) -> Interval {
 /// If `period` is zero, and outside of a runtime.
 ///
 /// # Examples
-/// ```ignore
+/// ```
 /// use anyport::rt::{Runtime, time};
 /// use std::time::Duration;
 ///

@@ -23,7 +23,7 @@ use super::{clock, current};
 /// Outside of a runtime.
 ///
 /// # Examples
-/// ```ignore
+/// ```
 /// use anyport::rt::{Runtime, time};
 /// use std::time::{Duration, Instant};
 ///
@@ -50,7 +50,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// Outside of a runtime.
 ///
 /// # Examples
-/// ```ignore
+/// ```
 /// use anyport::rt::{Runtime, time};
 /// use std::time::Duration;
 ///
@@ -83,7 +83,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// # Examples
 /// One sleep for many rounds of a loop that gives up after a second of silence:
-/// ```ignore
+/// ```
 /// use anyport::rt::{Runtime, time};
 /// use std::future::{Future, poll_fn};
 /// use std::pin::{Pin, pin};

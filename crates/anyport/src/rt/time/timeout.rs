@@ -29,7 +29,7 @@ use super::{clock, current};
 /// Outside of a runtime.
 ///
 /// # Examples
-/// ```ignore
+/// ```
 /// use anyport::rt::{Runtime, time};
 /// use std::time::Duration;
 ///
@@ -56,7 +56,7 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
 /// Outside of a runtime.
 ///
 /// # Examples
-/// ```ignore
+/// ```
 /// use anyport::rt::{Runtime, time};
 /// use std::time::Duration;
 ///
