@@ -85,14 +85,25 @@ impl Alarm {
     /// the caller must ring the driver.
     #[inline]
     pub(super) fn claim(&self, deadline: u64) -> bool {
-        let until = self.asleep_until.load(Ordering::Relaxed);
         let deadline = compact(deadline);
-        // Two ticks that do not fit cannot be compared: then rather a ring too many.
-        if deadline >= until && (deadline != SATURATED || until == AWAKE) {
-            return false;
+        let mut until = self.asleep_until.load(Ordering::Relaxed);
+        loop {
+            // Two ticks that do not fit cannot be compared: then rather a ring too many.
+            if deadline >= until && (deadline != SATURATED || until == AWAKE) {
+                return false;
+            }
+            // Of several claims one is enough. Those that fail write nothing: "awake" must mean that
+            // the driver is, or that a ring is under way.
+            match self.asleep_until.compare_exchange_weak(
+                until,
+                AWAKE,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => until = now,
+            }
         }
-        // One of several is enough.
-        self.asleep_until.swap(AWAKE, Ordering::Relaxed) != AWAKE
     }
 
     #[cfg(all(test, not(loom)))]
