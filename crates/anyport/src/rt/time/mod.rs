@@ -40,6 +40,9 @@ mod timeout;
 mod timers;
 mod wheel;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 pub use current::{Entered, now};
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use manual::ManualTime;
