@@ -108,9 +108,6 @@ mod tests {
             assert_eq!(clock.tick_of(before), 0);
         }
         assert!(after(now, Duration::MAX) > now + Duration::from_secs(1_000_000));
-        assert_eq!(
-            clock.instant_of(u64::MAX).map(|at| at > now),
-            Some(true).filter(|_| now.checked_add(Duration::from_millis(u64::MAX)).is_some())
-        );
+        assert!(clock.instant_of(u64::MAX).is_none_or(|at| at > now));
     }
 }

@@ -48,6 +48,10 @@ impl ManualTime {
     /// the deadlines; of the same millisecond in the order in which the timers were first polled,
     /// unless they were reset. A time in the past is the present.
     ///
+    /// What a task that is woken does with the other timers that are due comes too late for those:
+    /// one that it cancels may still wake its task, for nothing. To give every task its turn in
+    /// between, go from one [`next_expiration`](Self::next_expiration) to the next.
+    ///
     /// After [`Timers::shut_down`] nothing fires.
     pub fn advance_to(&mut self, now: Instant) {
         let driver = self.timers.driver();

@@ -81,7 +81,7 @@ fn what_is_pending_when_the_timers_are_shut_down_never_fires() {
     let (count, waker) = Count::new();
     let new = |after_ms| Sleep::new_in(&timers, timers.now() + ms(after_ms));
     block_on(new(1));
-    let mut pending = new(20);
+    let mut pending = new(100);
     let deadline = pending.deadline();
     assert!(poll(&mut pending, &waker).is_pending());
     timers.shut_down();
@@ -226,7 +226,7 @@ fn while_threads_insert_cancel_and_reset_every_timer_fires_once_or_was_cancelled
             }
             kept.push((sleep, watched));
             // Now and then one of long ago.
-            if random(3) == 0 && !kept.is_empty() {
+            if random(3) == 0 {
                 let index = random(kept.len() as u64) as usize;
                 cancelled.push(kept.swap_remove(index).1);
             }
@@ -237,31 +237,24 @@ fn while_threads_insert_cancel_and_reset_every_timer_fires_once_or_was_cancelled
         let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || run(thread))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    for (kept, _) in &ended {
-        for (sleep, watched) in kept {
-            wait_until(|| watched.woken.load(Ordering::SeqCst) > 0 || !sleep.is_elapsed());
-            wait_until(|| sleep.is_elapsed() || watched.woken.load(Ordering::SeqCst) > 0);
-            wait_until(|| watched.woken.load(Ordering::SeqCst) > 0);
-        }
+    for (_, watched) in ended.iter().flat_map(|(kept, _)| kept) {
+        wait_until(|| watched.woken.load(Ordering::SeqCst) > 0);
     }
+    // After this nothing is under way.
     timers.shut_down();
     assert_eq!(timers.pending(), 0);
     let mut woken = 0;
-    for (mut sleep, watched) in ended
-        .iter()
-        .flat_map(|(_, cancelled)| cancelled)
-        .map(|watched| (None, watched))
-        .chain(Vec::new())
-    {
-        let _: &mut Option<()> = &mut sleep;
-        let times = watched.woken.load(Ordering::SeqCst);
-        assert!(times <= 1, "a cancelled timer fired {times} times");
-        woken += times;
-    }
-    for (mut sleep, watched) in ended.into_iter().flat_map(|(kept, _)| kept) {
-        assert_eq!(watched.woken.load(Ordering::SeqCst), 1);
-        assert!(poll(&mut sleep, Waker::noop()).is_ready());
-        woken += 1;
+    for (kept, cancelled) in ended {
+        for (mut sleep, watched) in kept {
+            assert_eq!(watched.woken.load(Ordering::SeqCst), 1);
+            assert!(poll(&mut sleep, Waker::noop()).is_ready());
+            woken += 1;
+        }
+        for watched in cancelled {
+            let times = watched.woken.load(Ordering::SeqCst);
+            assert!(times <= 1, "a timer that was cancelled at last fired {times} times");
+            woken += times;
+        }
     }
     assert_eq!(total.load(Ordering::SeqCst), woken);
 }
