@@ -7,14 +7,16 @@
 #[path = "memory/world.rs"]
 mod world;
 
+use anyport::buf::Buffer;
 use anyport::net::SocketHandle;
-use anyport::{BackendKind, CompletionPort, OperationKind, Packet, WorkerPool};
+use anyport::{BackendKind, CompletionPort, Error, OperationKind, Packet, WorkerPool, rt};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use world::{builder, wait_until};
 
 /// Allocations of the threads that are counted.
@@ -72,6 +74,8 @@ world::on_every_backend! {
     tests::echoes_that_nobody_asks_about_allocate_nothing_once_warm,
     tests::echoes_of_single_receives_allocate_nothing_once_warm,
     tests::posted_packets_allocate_nothing_once_warm,
+    tests::echoes_of_tasks_allocate_nothing_once_warm,
+    tests::writes_of_tasks_that_have_a_timeout_allocate_nothing_once_warm,
 }
 
 fn alone(test: impl FnOnce()) {
@@ -87,6 +91,46 @@ fn assert_allocates_nothing(messages_a_round: usize, mut round: impl FnMut()) {
     let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
     let messages = ROUNDS * messages_a_round;
     assert!(count * MESSAGES_FOR_EACH <= messages, "{count} allocations for {messages} messages");
+}
+
+/// Counts while each peer sends a message a round and has it back.
+fn assert_echoes_allocate_nothing(peers: &mut [TcpStream]) {
+    let (message, mut reply) = ([7; 100], [0; 100]);
+    assert_allocates_nothing(peers.len(), || {
+        for peer in &mut *peers {
+            peer.write_all(&message).expect("it is connected");
+        }
+        for peer in &mut *peers {
+            peer.read_exact(&mut reply).expect("the answer comes");
+            assert_eq!(reply, message);
+        }
+    });
+}
+
+/// As `echo`, of tasks: what a task does with its connection until the peer has ended its side.
+fn echo_of_tasks<F>(kind: BackendKind, serve: fn(rt::net::TcpStream) -> F)
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    alone(|| {
+        let builder = rt::Runtime::builder().backend(kind).workers(1).concurrency(1);
+        let runtime = builder.on_thread_start(|_| IS_COUNTED.set(true)).build();
+        let runtime = runtime.expect("the backend is there");
+        let mut peers: Vec<TcpStream> = Vec::new();
+        let mut tasks = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let (ours, theirs) = world::pair();
+            let _entered = runtime.handle().enter();
+            let stream = rt::net::TcpStream::from_socket(ours).expect("a new socket");
+            tasks.push(runtime.spawn(serve(stream)));
+            peers.push(theirs);
+        }
+        assert_echoes_allocate_nothing(&mut peers);
+        drop(peers);
+        for task in tasks {
+            runtime.block_on(task).expect("it does not panic").expect("an orderly end");
+        }
+    });
 }
 
 /// How a handler answers, and asks for more.
@@ -119,16 +163,7 @@ fn echo(kind: BackendKind, receive: fn(&SocketHandle<usize>, usize), answer: Ans
         for (number, handle) in handles.iter().enumerate() {
             receive(handle, number);
         }
-        let (message, mut reply) = ([7; 100], [0; 100]);
-        assert_allocates_nothing(CONNECTIONS, || {
-            for peer in &mut peers {
-                peer.write_all(&message).expect("it is connected");
-            }
-            for peer in &mut peers {
-                peer.read_exact(&mut reply).expect("the answer comes");
-                assert_eq!(reply, message);
-            }
-        });
+        assert_echoes_allocate_nothing(&mut peers);
         drop(peers);
         wait_until("all have ended", || port.stats().operations_live == 0);
         pool.join();
@@ -165,6 +200,37 @@ mod tests {
                 let number = packet.context;
                 handle.send(packet.buffers, number).expect("it is connected");
                 handle.receive_pooled(number).expect("it is connected");
+            }
+        });
+    }
+
+    pub(crate) fn echoes_of_tasks_allocate_nothing_once_warm(kind: BackendKind) {
+        echo_of_tasks(kind, |mut stream| async move {
+            loop {
+                let received = stream.recv().await?;
+                if received.is_empty() {
+                    return stream.flush().await;
+                }
+                stream.send(received).await?;
+            }
+        });
+    }
+
+    pub(crate) fn writes_of_tasks_that_have_a_timeout_allocate_nothing_once_warm(
+        kind: BackendKind,
+    ) {
+        echo_of_tasks(kind, |mut stream| async move {
+            const LIMIT: Duration = Duration::from_secs(3600);
+            let mut buffer = Buffer::from(Vec::with_capacity(4096));
+            loop {
+                let read = rt::time::timeout(LIMIT, stream.read(buffer)).await;
+                let (result, received) = read.expect("the peer sends");
+                if result? == 0 {
+                    return Ok(());
+                }
+                let (result, written) = stream.write(received).await;
+                result?;
+                buffer = written.into_one().expect("the one that was written");
             }
         });
     }
