@@ -108,6 +108,9 @@
 //! `multishot_accept` (io_uring goes on), and `msg_ring`, `submit_all`, `nodrop`, `ext_arg`,
 //! `opcodes`, `linux_6_1` (readiness serves). Another name is an error that lists these.
 //!
+//! With the feature `sim` there is a fourth, for tests: a seeded network, disk and clock, in which a
+//! run can be repeated to the byte. See `anyport::sim`.
+//!
 //! # Limits
 //!
 //! Everything that can grow has a limit, set by [`PortBuilder`]:
@@ -154,4 +157,6 @@ pub use port::{
     Associate, AssociateError, CompletionPort, GetError, Packet, PortBuilder, PostError,
     PostErrorKind, Rejected, Stats, Worker, WorkerPool, WorkerPoolBuilder,
 };
+#[cfg(feature = "sim")]
+pub use sys::sim;
 pub use sys::{BackendChoice, BackendKind, available_backends};

@@ -8,7 +8,7 @@ use crate::fs::FileHandle;
 use crate::op::{HandleCore, Operation, OperationKind, Spec, TransmissionSpec};
 use crate::port::{Associate, AssociateError, CompletionPort, HandleRef, Rejected};
 use crate::sys::{Association, Descriptor, error_from_io};
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 use std::fmt;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -332,8 +332,16 @@ impl<T: Send + 'static> SocketHandle<T> {
         self.0.core()
     }
 
+    fn local(&self) -> std::io::Result<SockAddr> {
+        self.core().descriptor().local_addr()
+    }
+
+    fn remote(&self) -> std::io::Result<SockAddr> {
+        self.core().descriptor().peer_addr()
+    }
+
     fn sock(&self) -> SockRef<'_> {
-        self.core().descriptor().socket()
+        self.core().descriptor().options()
     }
 }
 

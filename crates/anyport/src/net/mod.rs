@@ -3,6 +3,8 @@
 
 mod handle;
 mod options;
+#[cfg(feature = "sim")]
+mod simulated;
 mod socket;
 
 pub use handle::{SocketHandle, Transmission};

@@ -115,7 +115,7 @@ macro_rules! option_setters {
         /// # Errors
         /// What the system says; `Unsupported` when it is no internet address.
         pub fn local_addr(&self) -> Result<std::net::SocketAddr, $crate::Error> {
-            $crate::net::options::address(self.sock().local_addr(), "ask for the local address")
+            $crate::net::options::address(self.local(), "ask for the local address")
         }
 
         /// The address of the peer.
@@ -123,7 +123,7 @@ macro_rules! option_setters {
         /// # Errors
         /// `NotConnected`, or what else the system says.
         pub fn peer_addr(&self) -> Result<std::net::SocketAddr, $crate::Error> {
-            $crate::net::options::address(self.sock().peer_addr(), "ask for the peer's address")
+            $crate::net::options::address(self.remote(), "ask for the peer's address")
         }
     };
 }

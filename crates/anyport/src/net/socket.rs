@@ -2,8 +2,8 @@
 
 use super::options::{option_setters, set};
 use crate::error::{Error, ErrorKind};
-use crate::sys::{OwnedSocket, error_from_io};
-use socket2::{Domain, Protocol, SockRef, Type};
+use crate::sys::{self, OwnedSocket, error_from_io};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 /// The backlog of [`listen`]: connections that the system completes ahead of the accepts.
@@ -29,7 +29,7 @@ const BACKLOG: i32 = 4096;
 /// ```
 #[derive(Debug)]
 pub struct Socket {
-    inner: socket2::Socket,
+    inner: sys::Socket,
 }
 
 impl Socket {
@@ -70,7 +70,7 @@ impl Socket {
     /// # Errors
     /// `AddressInUse`, `AddressNotAvailable`, `PermissionDenied`.
     pub fn bind(&self, address: SocketAddr) -> Result<(), Error> {
-        set(self.inner.bind(&address.into()), "bind")
+        set(self.inner.bind(address), "bind")
     }
 
     /// Listens; `backlog` is how many connections the system completes ahead of the accepts (it
@@ -110,16 +110,16 @@ impl Socket {
         self.into_blocking().into()
     }
 
-    pub(crate) fn from_inner(inner: socket2::Socket) -> Self {
+    pub(crate) fn from_inner(inner: sys::Socket) -> Self {
         Socket { inner }
     }
 
-    pub(crate) fn into_inner(self) -> socket2::Socket {
+    pub(crate) fn into_inner(self) -> sys::Socket {
         self.inner
     }
 
     fn open(domain: Domain, kind: Type, protocol: Protocol) -> Result<Self, Error> {
-        match socket2::Socket::new(domain, kind, Some(protocol)) {
+        match sys::Socket::open(domain, kind, protocol) {
             Ok(inner) => Ok(Socket { inner }),
             Err(e) => Err(error_from_io(&e, "open a socket")),
         }
@@ -128,37 +128,46 @@ impl Socket {
     /// A backend may have switched the mode; what leaves is as the standard library makes it.
     fn into_blocking(self) -> socket2::Socket {
         // It fails only for what is not a socket, and then there is no mode to restore.
-        let _ = self.inner.set_nonblocking(false);
-        self.inner
+        let inner = self.inner.into_system();
+        let _ = inner.set_nonblocking(false);
+        inner
+    }
+
+    fn local(&self) -> std::io::Result<SockAddr> {
+        self.inner.local_addr()
+    }
+
+    fn remote(&self) -> std::io::Result<SockAddr> {
+        self.inner.peer_addr()
     }
 
     fn sock(&self) -> SockRef<'_> {
-        SockRef::from(&self.inner)
+        self.inner.options()
     }
 }
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Socket { inner: stream.into() }
+        Socket { inner: socket2::Socket::from(stream).into() }
     }
 }
 
 impl From<TcpListener> for Socket {
     fn from(listener: TcpListener) -> Self {
-        Socket { inner: listener.into() }
+        Socket { inner: socket2::Socket::from(listener).into() }
     }
 }
 
 impl From<UdpSocket> for Socket {
     fn from(socket: UdpSocket) -> Self {
-        Socket { inner: socket.into() }
+        Socket { inner: socket2::Socket::from(socket).into() }
     }
 }
 
 impl From<OwnedSocket> for Socket {
     /// What is not a socket is refused when it is associated.
     fn from(socket: OwnedSocket) -> Self {
-        Socket { inner: socket.into() }
+        Socket { inner: socket2::Socket::from(socket).into() }
     }
 }
 

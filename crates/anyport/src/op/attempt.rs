@@ -8,7 +8,7 @@ use super::transmission::{self, Next};
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::latch::LatchGuard;
-use crate::sys::{Event, FileRegion, Outcome, Request, RequestKind, error_from_code};
+use crate::sys::{Event, FileRegion, Outcome, Request, RequestKind, Socket, error_from_code};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -308,7 +308,7 @@ impl Core {
         &self,
         serving: usize,
         mut body: LatchGuard<'_, Body>,
-        socket: socket2::Socket,
+        socket: Socket,
         more: bool,
     ) -> Completion {
         let peer = socket.peer_addr().ok().and_then(|a| a.as_socket());

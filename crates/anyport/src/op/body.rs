@@ -6,7 +6,7 @@ use super::stream::StreamState;
 use super::transmission::Transmitting;
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
-use crate::sys::{GENERATION_MASK, Message, Outcome, Region, RequestKind, Token};
+use crate::sys::{GENERATION_MASK, Message, Outcome, Region, RequestKind, Socket, Token};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -228,7 +228,7 @@ pub(crate) struct Completion {
     /// The stream hands out nothing more until `Core::release_stream`.
     pub(crate) is_held: bool,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) accepted: Option<socket2::Socket>,
+    pub(crate) accepted: Option<Socket>,
     /// The handle in whose line the operation still stands. It leaves the line, and the next one
     /// begins, after this completion has found its place, so that packets of one handle keep their
     /// order: see `Core::begin_next`.
@@ -245,6 +245,6 @@ impl Completion {
 }
 
 /// Beside an accepted socket, which takes four times as much on Windows.
-const SIZE_MAX: usize = (124 + size_of::<Option<socket2::Socket>>()).next_multiple_of(8);
+const SIZE_MAX: usize = (124 + size_of::<Option<Socket>>()).next_multiple_of(8);
 
 const _: () = assert!(size_of::<Completion>() <= SIZE_MAX, "completions are moved about");

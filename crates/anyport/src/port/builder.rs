@@ -4,7 +4,7 @@ use super::port::CompletionPort;
 use crate::buf::{BufferPool, PoolOptions, SizeClass};
 use crate::error::{Error, ErrorKind};
 use crate::op::{Core, CoreOptions};
-use crate::sys::{Backend, BackendKind, BackendOptions, choose};
+use crate::sys::{Backend, BackendChoice, BackendKind, BackendOptions, choose};
 
 /// Most seats, and so rings, that a port can have.
 const CONCURRENCY_MAX: usize = 1024;
@@ -28,6 +28,8 @@ const CONCURRENCY_MAX: usize = 1024;
 pub struct PortBuilder {
     concurrency: usize,
     backend: Option<BackendKind>,
+    #[cfg(feature = "sim")]
+    world: Option<crate::sim::World>,
     posted_max: usize,
     operations_max: usize,
     pool: PoolOptions,
@@ -43,6 +45,8 @@ impl PortBuilder {
         PortBuilder {
             concurrency: 0,
             backend: None,
+            #[cfg(feature = "sim")]
+            world: crate::sim::World::current(),
             posted_max: 65_536,
             operations_max: 1 << 20,
             pool: PoolOptions::new(),
@@ -64,6 +68,24 @@ impl PortBuilder {
     /// Forces a backend, before what `ANYPORT_BACKEND` says.
     pub fn backend(mut self, kind: BackendKind) -> Self {
         self.backend = Some(kind);
+        self
+    }
+
+    /// The port is of this simulated world, and so are all sockets that it takes. Threads that are
+    /// in a world need not say so.
+    ///
+    /// ```
+    /// use anyport::sim::World;
+    /// use anyport::{BackendKind, CompletionPort};
+    ///
+    /// let world = World::new(1);
+    /// let port: CompletionPort<()> = CompletionPort::<()>::builder().simulated(&world).build()?;
+    /// assert_eq!(port.backend().kind, BackendKind::Simulated);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "sim")]
+    pub fn simulated(mut self, world: &crate::sim::World) -> Self {
+        self.world = Some(world.clone());
         self
     }
 
@@ -161,18 +183,16 @@ impl PortBuilder {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(CONCURRENCY_MAX),
             n => n,
         };
-        let choice = choose(self.backend)?;
+        let choice = self.choose()?;
         log::info!("completion port: {choice}, concurrency value {concurrency}");
-        let pool = BufferPool::new(self.pool);
-        let backend = Backend::new(
-            choice.kind,
-            BackendOptions {
-                seats: concurrency,
-                submission_entries: self.submission_entries,
-                completion_entries: self.completion_entries,
-                pool: pool.clone(),
-            },
-        )?;
+        let pool = BufferPool::new(self.pool.clone());
+        let options = BackendOptions {
+            seats: concurrency,
+            submission_entries: self.submission_entries,
+            completion_entries: self.completion_entries,
+            pool: pool.clone(),
+        };
+        let backend = self.make_backend(choice.kind, options)?;
         let core = Core::new(
             backend,
             pool,
@@ -184,5 +204,24 @@ impl PortBuilder {
             },
         );
         CompletionPort::start(core, concurrency, choice, self.posted_max)
+    }
+
+    /// Which backend, and why.
+    fn choose(&self) -> Result<BackendChoice, Error> {
+        #[cfg(feature = "sim")]
+        if self.world.is_some() && self.backend.is_none_or(|kind| kind == BackendKind::Simulated) {
+            let reason = "the port is of a simulated world".to_owned();
+            return Ok(BackendChoice { kind: BackendKind::Simulated, reason });
+        }
+        choose(self.backend)
+    }
+
+    fn make_backend(&self, kind: BackendKind, options: BackendOptions) -> Result<Backend, Error> {
+        #[cfg(feature = "sim")]
+        if let Some(world) = self.world.as_ref().filter(|_| kind == BackendKind::Simulated) {
+            crate::sys::sim::set_on_thread_end(super::member::Membership::end_of_thread);
+            return Ok(Backend::in_world(world, options));
+        }
+        Backend::new(kind, options)
     }
 }

@@ -9,10 +9,9 @@ use super::member::{Activity, Member, is_in_handler};
 use super::seats::Seats;
 use crate::error::Error;
 use crate::op::Extent;
-use crate::sys::{ThreadWatch, error_from_io};
+use crate::sys::{ThreadWatch, error_from_io, now, spawn};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often running threads are looked at while another could take a blocked one's place. A look
@@ -63,11 +62,11 @@ pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
         watched: Vec::new(),
         unattended: Vec::new(),
         beats: 0,
-        changed: Instant::now(),
+        changed: now(),
         work_since: None,
         crew,
     };
-    let spawned = thread::Builder::new().name("anyport-clerk".to_owned()).spawn(|| clerk.run());
+    let spawned = spawn("anyport-clerk", || clerk.run());
     spawned.map(drop).map_err(|e| error_from_io(&e, "start the clerk thread"))
 }
 
@@ -230,7 +229,7 @@ impl Clerk {
             wants_help |= backend.has_events(lane);
         }
         let orphans = Self::orphans(&self.crew.seats());
-        let now = Instant::now();
+        let now = now();
         let was_unattended = std::mem::take(&mut self.unattended);
         for Orphan { lane, can_be_taken_over } in orphans {
             wants_help |= backend.has_events(lane);
@@ -294,7 +293,7 @@ impl Clerk {
 
     fn look(&mut self, seat: usize, member: &Member) -> Look {
         let beat = member.beat();
-        let now = Instant::now();
+        let now = now();
         match self.watched[seat] {
             _ if !is_in_handler(beat) => {
                 self.watched[seat] = None;

@@ -4,6 +4,7 @@ use super::idle::IdleStack;
 use super::member::{Activity, Member, NO_LANE};
 use super::seats::{Left, Seats, Taken};
 use crate::op::Core;
+use crate::sys::now;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,7 +57,7 @@ impl Crew {
             is_clerk_asleep: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
-            start: Instant::now(),
+            start: now(),
             watchful_until: AtomicU64::new(0),
             retired_packets: AtomicU64::new(0),
             retired_stolen: AtomicU64::new(0),
@@ -112,7 +113,7 @@ impl Crew {
                         // If it sleeps on its lane: it shall notice.
                         self.core.backend().wake(lane);
                     }
-                    let is_late = deadline.is_some_and(|d| Instant::now() >= d);
+                    let is_late = deadline.is_some_and(|d| now() >= d);
                     if !is_late && !give_up() {
                         member.park(deadline);
                     }

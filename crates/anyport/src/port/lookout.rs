@@ -8,7 +8,7 @@
 use super::crew::Crew;
 use super::member::{Activity, is_in_handler};
 use crate::op::Extent;
-use crate::sys::ThreadWatch;
+use crate::sys::{self, ThreadWatch};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ impl Lookout {
                     continue;
                 }
                 is_anybody_running = true;
-                let now = *now.get_or_insert_with(Instant::now);
+                let now = *now.get_or_insert_with(sys::now);
                 let is_watchful = crew.is_watchful(now);
                 if is_watchful {
                     patience = PATIENCE_WATCHFUL;

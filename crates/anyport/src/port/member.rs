@@ -6,10 +6,10 @@ use super::crew::Crew;
 use super::idle::Since;
 use super::lookout::Lookout;
 use crate::op::{Core, QuietEnds};
-use crate::sys::{Backend, ThreadClock, Token};
+use crate::sys::{Backend, Parker, ThreadClock, Token};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// No seat.
@@ -47,8 +47,7 @@ pub(crate) struct Member {
     beat: AtomicU64,
     pub(super) packets: AtomicU64,
     pub(super) stolen: AtomicU64,
-    token: Mutex<bool>,
-    unparked: Condvar,
+    parker: Parker,
 }
 
 impl Member {
@@ -63,8 +62,7 @@ impl Member {
             beat: AtomicU64::new(0),
             packets: AtomicU64::new(0),
             stolen: AtomicU64::new(0),
-            token: Mutex::new(false),
-            unparked: Condvar::new(),
+            parker: Parker::new(),
         }
     }
 
@@ -138,26 +136,11 @@ impl Member {
 
     /// Waits until `unpark` or the deadline; an `unpark` that came before counts.
     pub(super) fn park(&self, deadline: Option<Instant>) {
-        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*token {
-            token = match deadline {
-                None => self.unparked.wait(token).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let now = Instant::now();
-                    if now >= deadline {
-                        return;
-                    }
-                    let waited = self.unparked.wait_timeout(token, deadline - now);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        *token = false;
+        self.parker.park(deadline);
     }
 
     pub(super) fn unpark(&self) {
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.unparked.notify_one();
+        self.parker.unpark();
     }
 }
 
@@ -242,6 +225,12 @@ impl Membership {
             membership.as_ref()?.is_of(crew).then(|| membership.take()).flatten()
         });
         drop(membership);
+    }
+
+    /// Ends the calling thread's membership, in whichever crew.
+    #[cfg(feature = "sim")]
+    pub(super) fn end_of_thread() {
+        drop(MEMBERSHIP.try_with(|m| m.try_borrow_mut().ok().and_then(|mut m| m.take())));
     }
 
     /// The lane where requests of the calling thread go: that of its seat, else the clerk's.

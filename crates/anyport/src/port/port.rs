@@ -13,11 +13,11 @@ use super::taking::Ended;
 use crate::buf::{BufferPool, Buffers};
 use crate::error::Error;
 use crate::op::{Core, OperationKind};
-use crate::sys::BackendChoice;
+use crate::sys::{BackendChoice, hand_over, now};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// An I/O completion port: operations are started on handles that are associated with it, and any
 /// thread takes any completed packet, with no more threads running than the concurrency value.
@@ -96,6 +96,7 @@ impl<T: Send + 'static> CompletionPort<T> {
     /// # Errors
     /// `Full` at the port's limit, `Closed` after `close`; the packet comes back.
     pub fn post(&self, key: usize, bytes: u32, context: T) -> Result<(), PostError<T>> {
+        hand_over();
         match self.inner.posted.push(Posted { key, bytes, context }) {
             Ok(()) => {
                 self.inner.crew.wake_one();
@@ -259,7 +260,7 @@ impl<T: Send + 'static> CompletionPort<T> {
         stop: Option<&AtomicBool>,
         take: &mut impl FnMut(Packet<T>),
     ) -> Result<usize, Ended> {
-        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
+        let deadline = timeout.and_then(|t| now().checked_add(t));
         let mut membership = Membership::take(&self.inner.crew, &self.inner.core);
         let result = self.inner.take_many(&mut membership, max, deadline, stop, take);
         membership.restore();

@@ -10,6 +10,7 @@ use super::packet::Packet;
 use super::port::PortInner;
 use crate::net::Socket;
 use crate::op::{Completion, Core, OperationKind};
+use crate::sys::{hand_over, now, yield_now};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,7 @@ impl<T: Send + 'static> PortInner<T> {
             membership.member.set_activity(Activity::Waiting);
         }
         membership.asleep_since = None;
+        hand_over();
         fault_point!(CameBack);
         self.release_held(membership);
         let is_stopped = || stop.is_some_and(|s| s.load(Ordering::Acquire));
@@ -104,6 +106,7 @@ impl<T: Send + 'static> PortInner<T> {
                 self.crew.begin_running(&membership.member);
                 membership.member.leave();
                 fault_point!(Leaving);
+                hand_over();
                 return Ok(count);
             }
             if is_stopped() {
@@ -118,13 +121,13 @@ impl<T: Send + 'static> PortInner<T> {
                     return Err(Ended::Closed);
                 }
                 // A post that was admitted before the close is about to arrive.
-                std::thread::yield_now();
+                yield_now();
                 continue;
             }
             let remaining = match deadline {
                 None => None,
                 Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = deadline.saturating_duration_since(now());
                     if left.is_zero() {
                         if !self.core.backend().has_unsubmitted(lane) {
                             return self.last_look(membership, lane, take);
@@ -254,7 +257,7 @@ impl<T: Send + 'static> PortInner<T> {
             if self.posted.is_finished() {
                 return Err(Ended::Closed);
             }
-            std::thread::yield_now();
+            yield_now();
         }
     }
 
@@ -370,7 +373,7 @@ impl<T: Send + 'static> PortInner<T> {
         } else {
             // Another thread has taken an earlier packet of this stream and is at the line above.
             while c.kind == OperationKind::AcceptStream && self.core.has_unclaimed(c.index()) {
-                std::thread::yield_now();
+                yield_now();
             }
             // SAFETY: `c` is the last completion, and nobody is at the lines above for an earlier
             // one. `self` is called through a port.

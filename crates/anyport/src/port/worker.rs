@@ -7,12 +7,11 @@ use super::packet::Packet;
 use super::port::CompletionPort;
 use super::taking::Ended;
 use crate::error::Error;
-use crate::sys::error_from_io;
+use crate::sys::{Thread, error_from_io, spawn};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 
 type OnPanic = dyn Fn(&(dyn Any + Send)) + Send + Sync;
 
@@ -37,7 +36,7 @@ type Hook = dyn Fn(usize) + Send + Sync;
 /// ```
 #[derive(Debug)]
 pub struct WorkerPool {
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
     control: Arc<Control>,
 }
 
@@ -89,10 +88,9 @@ impl WorkerPool {
 
     fn end(&mut self) {
         self.stop();
-        let this = thread::current().id();
         for thread in self.threads.drain(..) {
             // A handler that drops its own pool cannot wait for itself.
-            if thread.thread().id() != this {
+            if !thread.is_current() {
                 // Panics of handlers are caught; one of the engine itself was reported.
                 let _ = thread.join();
             }
@@ -182,17 +180,15 @@ impl<T: Send + 'static> WorkerPoolBuilder<T> {
             let on_panic = self.on_panic.clone();
             let handler = Arc::clone(&handler);
             let (on_start, on_stop) = (self.on_start.clone(), self.on_stop.clone());
-            let thread = thread::Builder::new()
-                .name(format!("{}-{number}", self.thread_name))
-                .spawn(move || {
-                    if let Some(f) = on_start {
-                        f(number);
-                    }
-                    run(&worker, &control, on_panic.as_deref(), &*handler);
-                    if let Some(f) = on_stop {
-                        f(number);
-                    }
-                })
+            let thread = spawn(&format!("{}-{number}", self.thread_name), move || {
+                if let Some(f) = on_start {
+                    f(number);
+                }
+                run(&worker, &control, on_panic.as_deref(), &*handler);
+                if let Some(f) = on_stop {
+                    f(number);
+                }
+            })
                 .map_err(|e| error_from_io(&e, "start a worker thread"))?;
             pool.threads.push(thread);
         }

@@ -18,6 +18,9 @@ pub enum BackendKind {
     Readiness,
     /// Windows: the system's own completion port.
     Windows,
+    /// A simulated network and disk, for tests: see [`sim`](crate::sim).
+    #[cfg(feature = "sim")]
+    Simulated,
 }
 
 impl BackendKind {
@@ -27,6 +30,8 @@ impl BackendKind {
             BackendKind::IoUring => "io_uring",
             BackendKind::Readiness => "readiness",
             BackendKind::Windows => "windows",
+            #[cfg(feature = "sim")]
+            BackendKind::Simulated => "simulated",
         }
     }
 }
@@ -141,6 +146,11 @@ fn refusal(kind: BackendKind) -> &'static str {
             "windows was asked for, and this is another system; remove ANYPORT_BACKEND or the \
              builder's choice"
         }
+        #[cfg(feature = "sim")]
+        BackendKind::Simulated => {
+            "the simulated backend is in simulated worlds: build the port on a thread that is in \
+             one, or with `PortBuilder::simulated`"
+        }
     }
 }
 
@@ -163,6 +173,11 @@ fn probe(kind: BackendKind) -> Probed {
         BackendKind::Windows => return Ok(String::new()),
         #[cfg(not(windows))]
         BackendKind::Windows => "the system's own completion ports are a facility of Windows",
+        #[cfg(feature = "sim")]
+        BackendKind::Simulated => match super::sim::World::current() {
+            Some(_) => return Ok(String::new()),
+            None => "the calling thread is in no simulated world",
+        },
     };
     Err(absent.to_owned())
 }

@@ -1,6 +1,7 @@
 //! What a backend answers: what became of a request.
 
 use super::request::Token;
+use super::socket::Socket;
 use crate::buf::PooledBuffer;
 use std::collections::VecDeque;
 
@@ -42,7 +43,7 @@ pub(crate) enum Outcome {
     /// A datagram arrived that was larger than the pooled buffer.
     PooledTruncated(PooledBuffer),
     /// A connection was accepted.
-    Accepted(socket2::Socket),
+    Accepted(Socket),
     /// Nothing could be done without waiting.
     WouldBlock,
     /// No pooled buffer was to be had; nothing was consumed.

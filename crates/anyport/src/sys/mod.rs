@@ -13,6 +13,7 @@
 
 mod association;
 mod choice;
+mod descriptor;
 mod event;
 mod lane_plan;
 mod prefetch;
@@ -20,6 +21,10 @@ mod prefetch;
 mod readiness;
 mod request;
 mod signal;
+#[cfg(feature = "sim")]
+pub mod sim;
+mod socket;
+mod thread;
 #[cfg(unix)]
 mod unix;
 #[cfg(not(target_os = "linux"))]
@@ -30,7 +35,7 @@ mod uring;
 mod windows;
 
 use crate::buf::{BufferPool, SizeClass};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use std::io::IoSlice;
 use std::time::Duration;
 
@@ -42,16 +47,20 @@ use windows as system;
 pub(crate) use association::Association;
 pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
+pub(crate) use descriptor::Descriptor;
 pub(crate) use event::{Ahead, Event, Outcome, Reaped};
 pub(crate) use lane_plan::LanePlan;
 pub(crate) use prefetch::prefetch;
 pub(crate) use request::{FileRegion, GENERATION_MASK, Region, Request, RequestKind, Token};
 pub use signal::SignalKind;
-pub(crate) use system::clock::{ThreadClock, ThreadWatch};
+pub(crate) use socket::Socket;
 pub(crate) use system::code::{error_from_code, error_from_io, is_connect_in_progress};
-pub(crate) use system::descriptor::{Descriptor, OwnedSocket, open_file};
+pub(crate) use system::descriptor::{OwnedSocket, open_file};
 pub(crate) use system::message::Message;
 pub(crate) use system::signal::watch_signal;
+pub(crate) use thread::{
+    Parker, Thread, ThreadClock, ThreadWatch, hand_over, now, spawn, yield_now,
+};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use untaken::TakeOver;
 #[cfg(target_os = "linux")]
@@ -63,7 +72,7 @@ pub(crate) fn receive_pooled_now(
     pool: &BufferPool,
     class: SizeClass,
 ) -> Outcome {
-    system::receive::receive_pooled_now(descriptor, pool, class)
+    system::receive::receive_pooled_now(descriptor.system(), pool, class)
 }
 
 /// What a backend needs to know when it is made.
@@ -85,6 +94,8 @@ pub(crate) enum Backend {
     Readiness(readiness::Readiness),
     #[cfg(windows)]
     Windows(windows::Windows),
+    #[cfg(feature = "sim")]
+    Sim(sim::Sim),
 }
 
 /// Calls the same method on whichever backend is in use.
@@ -97,6 +108,8 @@ macro_rules! dispatch {
             Backend::Readiness($backend) => $call,
             #[cfg(windows)]
             Backend::Windows($backend) => $call,
+            #[cfg(feature = "sim")]
+            Backend::Sim($backend) => $call,
         }
     };
 }
@@ -119,7 +132,18 @@ impl Backend {
             BackendKind::Windows => {
                 Err(choice::unavailable("completion ports of the system are a facility of Windows"))
             }
+            #[cfg(feature = "sim")]
+            BackendKind::Simulated => match sim::World::current() {
+                Some(world) => Ok(Self::in_world(&world, options)),
+                None => Err(choice::unavailable("the calling thread is in no simulated world")),
+            },
         }
+    }
+
+    /// The backend of a simulated world.
+    #[cfg(feature = "sim")]
+    pub(crate) fn in_world(world: &sim::World, options: BackendOptions) -> Self {
+        Backend::Sim(sim::Sim::new(world, options))
     }
 
     /// The lane of the clerk.
@@ -227,6 +251,8 @@ impl Backend {
         match self {
             #[cfg(target_os = "linux")]
             Backend::Uring(uring) => uring.has_requests(lane),
+            #[cfg(feature = "sim")]
+            Backend::Sim(sim) => sim.has_requests(lane),
             #[allow(unreachable_patterns)]
             _ => false,
         }
@@ -264,12 +290,38 @@ impl Backend {
 
     /// Takes a descriptor in, before the first request on it.
     pub(crate) fn attach(&self, descriptor: &mut Descriptor) -> Result<(), Error> {
-        dispatch!(self, b => b.attach(descriptor))
+        #[cfg(feature = "sim")]
+        if let Backend::Sim(sim) = self {
+            return sim.attach(descriptor);
+        }
+        let Some(descriptor) = descriptor.system_mut() else {
+            return Err(Error::new(ErrorKind::InvalidInput, "associate a socket")
+                .with_detail("it is simulated, and the port is not: build the port in its world"));
+        };
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.attach(descriptor),
+            #[cfg(unix)]
+            Backend::Readiness(readiness) => readiness.attach(descriptor),
+            #[cfg(windows)]
+            Backend::Windows(windows) => windows.attach(descriptor),
+            #[cfg(feature = "sim")]
+            Backend::Sim(_) => Ok(()),
+        }
     }
 
     /// Lets a descriptor go. No request on it is under way any more.
     pub(crate) fn detach(&self, descriptor: &Descriptor) {
-        dispatch!(self, b => b.detach(descriptor))
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.detach(descriptor.system()),
+            #[cfg(unix)]
+            Backend::Readiness(readiness) => readiness.detach(descriptor.system()),
+            #[cfg(windows)]
+            Backend::Windows(windows) => windows.detach(descriptor.system()),
+            #[cfg(feature = "sim")]
+            Backend::Sim(sim) => sim.detach(descriptor),
+        }
     }
 
     /// Starts an attempt. Never fails: what goes wrong is the request's event.
@@ -285,8 +337,20 @@ impl Backend {
         request: Request,
         token: Token,
     ) {
-        // SAFETY: the caller's promise is passed on.
-        dispatch!(self, b => unsafe { b.issue(lane, descriptor, request, token) })
+        match self {
+            #[cfg(target_os = "linux")]
+            // SAFETY: the caller's promise is passed on, here and below.
+            Backend::Uring(b) => unsafe { b.issue(lane, descriptor.system(), request, token) },
+            #[cfg(unix)]
+            // SAFETY: see above.
+            Backend::Readiness(b) => unsafe { b.issue(lane, descriptor.system(), request, token) },
+            #[cfg(windows)]
+            // SAFETY: see above.
+            Backend::Windows(b) => unsafe { b.issue(lane, descriptor.system(), request, token) },
+            #[cfg(feature = "sim")]
+            // SAFETY: see above.
+            Backend::Sim(b) => unsafe { b.issue(lane, descriptor, request, token) },
+        }
     }
 
     /// Asks that `request`, issued on `lane` as `token`, end soon. Its event comes all the same.
@@ -302,9 +366,11 @@ impl Backend {
             #[cfg(target_os = "linux")]
             Backend::Uring(uring) => uring.cancel(lane, request, token),
             #[cfg(unix)]
-            Backend::Readiness(readiness) => readiness.cancel(lane, descriptor, token),
+            Backend::Readiness(readiness) => readiness.cancel(lane, descriptor.system(), token),
             #[cfg(windows)]
-            Backend::Windows(windows) => windows.cancel(lane, descriptor, request, token),
+            Backend::Windows(windows) => windows.cancel(lane, descriptor.system(), request, token),
+            #[cfg(feature = "sim")]
+            Backend::Sim(sim) => sim.cancel(descriptor, token),
         }
     }
 
@@ -330,6 +396,8 @@ impl Backend {
             Backend::Readiness(readiness) => readiness.next_event(lane, upcoming),
             #[cfg(windows)]
             Backend::Windows(windows) => windows.next_event(lane),
+            #[cfg(feature = "sim")]
+            Backend::Sim(sim) => sim.next_event(lane),
         }
     }
 
@@ -348,6 +416,8 @@ impl Backend {
             Backend::Readiness(_) => true,
             #[cfg(windows)]
             Backend::Windows(_) => false,
+            #[cfg(feature = "sim")]
+            Backend::Sim(_) => false,
         }
     }
 
@@ -359,9 +429,11 @@ impl Backend {
             #[cfg(target_os = "linux")]
             Backend::Uring(_) => Outcome::Interrupted,
             #[cfg(unix)]
-            Backend::Readiness(_) => readiness::send_now(descriptor, slices),
+            Backend::Readiness(_) => readiness::send_now(descriptor.system(), slices),
             #[cfg(windows)]
             Backend::Windows(_) => Outcome::Interrupted,
+            #[cfg(feature = "sim")]
+            Backend::Sim(_) => Outcome::Interrupted,
         }
     }
 
@@ -404,7 +476,16 @@ impl Backend {
 
     /// Makes room for pooled receives on this lane; false when the pool is at its bound.
     pub(crate) fn replenish(&self, lane: usize, class: SizeClass) -> bool {
-        dispatch!(self, b => b.replenish(lane, class))
+        match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring(uring) => uring.replenish(lane, class),
+            #[cfg(unix)]
+            Backend::Readiness(readiness) => readiness.replenish(lane, class),
+            #[cfg(windows)]
+            Backend::Windows(windows) => windows.replenish(lane, class),
+            #[cfg(feature = "sim")]
+            Backend::Sim(sim) => sim.replenish(class),
+        }
     }
 
     /// From now on the clerk's lane wakes when this lane, which no thread serves, has events.

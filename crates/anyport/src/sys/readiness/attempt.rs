@@ -374,7 +374,7 @@ fn accept(fd: RawFd) -> Attempt {
             return failed(&e);
         }
         match SockRef::from(&fd).accept() {
-            Ok((socket, _)) => return Attempt::Done(Outcome::Accepted(socket)),
+            Ok((socket, _)) => return Attempt::Done(Outcome::Accepted(socket.into())),
             // The connection went away while it waited to be accepted: the next one, please.
             Err(e)
                 if matches!(

@@ -19,7 +19,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::{Ahead, BackendOptions, Descriptor, Event, Outcome, Request, Token, error_from_io};
+use super::system::descriptor::Descriptor;
+use super::{Ahead, BackendOptions, Event, Outcome, Request, Token, error_from_io};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
 use attempt::Telling;

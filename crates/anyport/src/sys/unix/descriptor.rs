@@ -159,6 +159,12 @@ impl Descriptor {
         self.into_fd().into()
     }
 
+    /// The file, for who transfers its bytes itself.
+    #[cfg(feature = "sim")]
+    pub(in crate::sys) fn clone_file(&self) -> io::Result<File> {
+        self.fd.try_clone().map(File::from)
+    }
+
     /// Gives the file away instead of closing it.
     pub(crate) fn into_file(self) -> File {
         self.into_fd().into()

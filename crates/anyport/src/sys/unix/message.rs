@@ -100,6 +100,23 @@ impl Message {
         address.as_socket()
     }
 
+    /// The regions, for who moves the bytes itself.
+    #[cfg(feature = "sim")]
+    pub(crate) fn each_region(&self) -> impl Iterator<Item = Region> + '_ {
+        self.regions.iter().map(|r| Region { ptr: r.iov_base.cast(), len: r.iov_len })
+    }
+
+    /// What a system notes of a receive: the sender's address, if that is known and wanted, and
+    /// whether a part was cut off.
+    #[cfg(feature = "sim")]
+    pub(crate) fn note_received(&mut self, sender: Option<SocketAddr>, is_truncated: bool) {
+        self.header.msg_flags = if is_truncated { libc::MSG_TRUNC } else { 0 };
+        self.header.msg_namelen = match sender {
+            Some(sender) if self.header.msg_namelen != 0 => self.set_address(sender),
+            _ => 0,
+        };
+    }
+
     fn set_address(&mut self, peer: SocketAddr) -> libc::socklen_t {
         let address = socket2::SockAddr::from(peer);
         // SAFETY: `address` holds `len()` initialised bytes, at most the size of the storage.

@@ -33,9 +33,8 @@ mod translate;
 mod trials;
 
 use super::choice::unavailable;
-use super::{
-    Ahead, BackendOptions, Descriptor, Event, LanePlan, Reaped, Request, RequestKind, Token,
-};
+use super::system::descriptor::Descriptor;
+use super::{Ahead, BackendOptions, Event, LanePlan, Reaped, Request, RequestKind, Token};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
 use bell::Bell;

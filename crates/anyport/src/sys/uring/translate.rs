@@ -3,7 +3,8 @@
 //! The 64-bit word that comes back with a completion holds the token in its low 56 bits and, in
 //! the high 8, what sort of completion it is.
 
-use super::super::{Descriptor, Outcome, Request, RequestKind, Token};
+use super::super::system::descriptor::Descriptor;
+use super::super::{Outcome, Request, RequestKind, Token};
 use crate::buf::SizeClass;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
@@ -239,7 +240,8 @@ pub(super) fn outcome(sort: Sort, result: i32) -> Outcome {
         (Sort::PooledWait, _) => Outcome::ReadyForPooled,
         (Sort::Accept, fd) => {
             // SAFETY: a successful accept gives a new descriptor, which nobody else knows.
-            Outcome::Accepted(unsafe { Socket::from_raw_fd(fd) })
+            let socket = unsafe { Socket::from_raw_fd(fd) };
+            Outcome::Accepted(socket.into())
         }
         (_, bytes) => Outcome::Bytes(bytes as usize),
     }

@@ -141,7 +141,7 @@ fn accepted(state: &mut State) -> Outcome {
         unreachable!("an accept has its socket until it is over");
     };
     inherit(&socket, state.handle);
-    Outcome::Accepted(socket)
+    Outcome::Accepted(socket.into())
 }
 
 /// After an overlapped accept the socket is connected, but the other calls do not know it yet.

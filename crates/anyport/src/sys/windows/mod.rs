@@ -22,7 +22,8 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use super::{BackendOptions, Descriptor, Event, Request, RequestKind, Token, error_from_io};
+use super::system::descriptor::Descriptor;
+use super::{BackendOptions, Event, Request, RequestKind, Token, error_from_io};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::Error;
 use lane::Lane;

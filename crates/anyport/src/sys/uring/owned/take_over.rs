@@ -52,7 +52,7 @@ impl TakeOver<'_> {
     ) -> Vec<bool> {
         let mut entries: Vec<libc::pollfd> = pending
             .map(|(descriptor, request)| libc::pollfd {
-                fd: descriptor.raw(),
+                fd: descriptor.system().raw(),
                 events: match request {
                     RequestKind::Writable => libc::POLLOUT,
                     _ => libc::POLLIN | libc::POLLRDHUP,

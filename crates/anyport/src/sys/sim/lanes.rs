@@ -1,0 +1,138 @@
+//! Where threads of a port wait, and where their events come.
+//!
+//! A request that is over is told of a little later: its memory is written by then, and a cancel
+//! comes too late. That window is what an engine must live with, and rarely meets by chance.
+
+use super::network::SocketId;
+use super::random::nanoseconds;
+use super::state::State;
+use super::timeline::Happening;
+use crate::buf::BufferPool;
+use crate::sys::{Event, Outcome, Token};
+use std::collections::VecDeque;
+
+/// A lane of a port of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LaneId {
+    pub(super) port: u64,
+    pub(super) lane: usize,
+}
+
+/// What is due in the engine's part of a world.
+pub(super) enum Due {
+    /// A request of this socket begins.
+    Begin { socket: SocketId, token: Token },
+    /// A cancel, or an interruption that nobody asked for, takes effect if it is not too late.
+    End { socket: SocketId, token: Token },
+    /// A transfer of a file is done: its number.
+    Transfer(u64),
+    /// An event comes.
+    Tell { at: LaneId, told: Told },
+}
+
+/// An event on its way to its lane.
+pub(super) struct Told {
+    pub(super) token: Token,
+    pub(super) what: What,
+    pub(super) more: bool,
+    pub(super) is_drained: bool,
+}
+
+/// What became of a request.
+pub(super) enum What {
+    Plain(Outcome),
+    /// Becomes a socket when the event is taken.
+    Accepted(SocketId),
+}
+
+impl Told {
+    pub(super) fn last(token: Token, outcome: Outcome) -> Self {
+        Told { token, what: What::Plain(outcome), more: false, is_drained: false }
+    }
+
+    /// What a thread takes; a connection becomes a socket by `open`.
+    pub(super) fn into_event(self, open: impl FnOnce(SocketId) -> Outcome) -> Event {
+        let outcome = match self.what {
+            What::Plain(outcome) => outcome,
+            What::Accepted(id) => open(id),
+        };
+        Event { token: self.token, outcome, more: self.more, is_drained: self.is_drained }
+    }
+}
+
+/// A port of the world.
+pub(super) struct Port {
+    pub(super) pool: BufferPool,
+    pub(super) lanes: Vec<Lane>,
+}
+
+impl Port {
+    /// With a lane for each seat, and the clerk's behind them.
+    pub(super) fn new(pool: BufferPool, seats: usize) -> Self {
+        Port { pool, lanes: (0..=seats).map(|_| Lane::default()).collect() }
+    }
+}
+
+/// See the module documentation.
+#[derive(Default)]
+pub(super) struct Lane {
+    pub(super) events: VecDeque<Told>,
+    pub(super) is_woken: bool,
+    /// Requests whose last event has not come.
+    pub(super) under_way: usize,
+    /// No thread serves it: its next event wakes the clerk.
+    pub(super) is_orphan: bool,
+}
+
+impl State {
+    pub(super) fn lane(&mut self, at: LaneId) -> Option<&mut Lane> {
+        self.ports.get_mut(&at.port)?.lanes.get_mut(at.lane)
+    }
+
+    /// An event is under way to its lane, not before `earliest`; says when it comes.
+    pub(super) fn tell(&mut self, at: LaneId, told: Told, earliest: u64) -> u64 {
+        let delay = match self.time.random.below(2) {
+            0 => 0,
+            _ => self.time.random.within(&self.system.tell),
+        };
+        let comes_at = (self.time.now() + delay).max(earliest);
+        if comes_at <= self.time.now() {
+            self.told(at, told);
+        } else {
+            let delay = comes_at - self.time.now();
+            self.time.after(delay, Happening::Due(Due::Tell { at, told }));
+        }
+        comes_at
+    }
+
+    /// An event comes.
+    pub(super) fn told(&mut self, at: LaneId, told: Told) {
+        self.time.note("told", told.token.bits(), at.lane as u64);
+        let Some(port) = self.ports.get_mut(&at.port) else { return };
+        let clerk = port.lanes.len() - 1;
+        let lane = &mut port.lanes[at.lane];
+        if !told.more {
+            lane.under_way -= 1;
+        }
+        lane.events.push_back(told);
+        if std::mem::take(&mut lane.is_orphan) {
+            port.lanes[clerk].is_woken = true;
+        }
+        self.has_changed = true;
+    }
+
+    /// A delay before a request begins; 0 for half of them.
+    pub(super) fn delay_of_begin(&mut self) -> u64 {
+        match self.time.random.below(2) {
+            0 => 0,
+            _ => self.time.random.within(&self.system.begin),
+        }
+    }
+
+    /// A delay after which a cancel takes effect that is late.
+    pub(super) fn delay_of_end(&mut self) -> u64 {
+        let longest =
+            nanoseconds(*self.system.begin.end()).max(nanoseconds(*self.system.tell.end()));
+        1 + self.time.random.below(usize::try_from(longest).unwrap_or(usize::MAX)) as u64
+    }
+}

@@ -1,0 +1,6 @@
+//! Ports in simulated worlds: what a run promises, and what thousands of them find.
+
+mod repeat;
+mod streams;
+mod threads;
+mod time;
