@@ -1,12 +1,18 @@
 //! Streams of a simulated world become sockets, as the standard library's do.
 
 use super::Socket;
-use crate::sim::{Listener, Stream};
+use crate::sim::{Datagrams, Listener, Stream};
 use crate::sys;
 
 impl From<Stream> for Socket {
     fn from(stream: Stream) -> Self {
         Socket::from_inner(sys::Socket::from(stream))
+    }
+}
+
+impl From<Datagrams> for Socket {
+    fn from(datagrams: Datagrams) -> Self {
+        Socket::from_inner(sys::Socket::from(datagrams))
     }
 }
 

@@ -42,7 +42,7 @@ impl State {
             }
             Err(e) => {
                 let failed = Outcome::Failed(e.raw_os_error().unwrap_or(code::DISK_FAILS));
-                self.tell(at, Told::last(token, failed), 0);
+                self.tell(at, Told::last(token, failed), None);
             }
         }
     }
@@ -56,7 +56,7 @@ impl State {
             return;
         }
         if let Some(job) = self.jobs.remove(&number) {
-            self.tell(job.at, Told::last(token, Outcome::Interrupted), 0);
+            self.tell(job.at, Told::last(token, Outcome::Interrupted), None);
         }
     }
 
@@ -72,7 +72,7 @@ impl State {
         };
         let bytes = if let Outcome::Bytes(bytes) = outcome { bytes } else { 0 };
         self.time.note("transferred", job.token.bits(), bytes as u64);
-        self.tell(job.at, Told::last(job.token, outcome), 0);
+        self.tell(job.at, Told::last(job.token, outcome), None);
     }
 
     fn moved(&mut self, job: &Job) -> io::Result<usize> {

@@ -89,18 +89,20 @@ impl State {
         self.ports.get_mut(&at.port)?.lanes.get_mut(at.lane)
     }
 
-    /// An event is under way to its lane, not before `earliest`; says when it comes.
-    pub(super) fn tell(&mut self, at: LaneId, told: Told, earliest: u64) -> u64 {
+    /// An event is under way to its lane, after the last one of its request, which comes at `last`;
+    /// says when it comes.
+    pub(super) fn tell(&mut self, at: LaneId, told: Told, last: Option<u64>) -> u64 {
         let delay = match self.time.random.below(2) {
             0 => 0,
             _ => self.time.random.within(&self.system.tell),
         };
-        let comes_at = (self.time.now() + delay).max(earliest);
-        if comes_at <= self.time.now() {
+        let now = self.time.now();
+        let comes_at = (now + delay).max(last.unwrap_or(0));
+        // One that is due at this very moment may not have come yet.
+        if comes_at == now && last.is_none_or(|last| last < now) {
             self.told(at, told);
         } else {
-            let delay = comes_at - self.time.now();
-            self.time.after(delay, Happening::Due(Due::Tell { at, told }));
+            self.time.after(comes_at - now, Happening::Due(Due::Tell { at, told }));
         }
         comes_at
     }

@@ -71,7 +71,7 @@ mod timeline;
 mod world;
 
 pub use link::Link;
-pub use peer::{Listener, Stream};
+pub use peer::{Datagrams, Listener, Stream};
 pub use system::{Disk, System};
 pub use thread::JoinHandle;
 pub use world::{Entered, World};

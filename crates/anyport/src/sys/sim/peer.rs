@@ -1,9 +1,10 @@
-//! Blocking streams of a world, for the ends that are no port's: clients of a server that is tested.
+//! Blocking sockets of a world, for the ends that are no port's: clients of a server that is tested.
 
 use super::current;
 use super::network::{Fault, Protocol};
 use super::shared::Shared;
 use super::socket::{Handle, io_error};
+use super::state::State;
 use super::threads::Wait;
 use crate::sys::Socket;
 use std::io::{self, Read, Write};
@@ -14,14 +15,9 @@ use std::time::Duration;
 
 /// A connection of the calling thread's world, as [`std::net::TcpStream`]. Its calls wait in the
 /// world's time.
-///
-/// Of a run, it ends no wait that another thread's drop would have to end: keep it until threads
-/// that read from clones of it are over.
 #[derive(Debug)]
 pub struct Stream {
     handle: Handle,
-    read_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
 }
 
 /// A listener of the calling thread's world, as [`std::net::TcpListener`].
@@ -100,14 +96,43 @@ impl Stream {
         }
     }
 
-    /// How long a read waits, in the world's time.
-    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
-        self.read_timeout = timeout;
+    /// How long a read waits, in the world's time; clones have the same.
+    ///
+    /// # Errors
+    /// A time of zero.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.handle.options().set_read_timeout(timeout)
     }
 
-    /// How long a write waits, in the world's time.
-    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.write_timeout = timeout;
+    /// How long a write waits, in the world's time; clones have the same.
+    ///
+    /// # Errors
+    /// A time of zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.handle.options().set_write_timeout(timeout)
+    }
+
+    /// True when a read would not wait.
+    pub fn is_readable(&self) -> bool {
+        self.handle.shared().with(|state| state.network.is_readable(self.handle.id()))
+    }
+
+    /// True when a write would not wait.
+    pub fn is_writable(&self) -> bool {
+        self.handle.shared().with(|state| state.network.is_writable(self.handle.id()))
+    }
+
+    /// True when the connection was reset or has failed.
+    pub fn is_broken(&self) -> bool {
+        self.handle.was_reset()
+    }
+
+    /// Takes a failure that nobody was told of.
+    ///
+    /// # Errors
+    /// None.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(self.handle.take_error().map(io::Error::from_raw_os_error))
     }
 
     /// Ends sides of the connection.
@@ -127,13 +152,11 @@ impl Stream {
     }
 
     /// Another handle of the same connection.
-    #[must_use]
-    pub fn duplicate(&self) -> Self {
-        Stream {
-            handle: self.handle.clone(),
-            read_timeout: self.read_timeout,
-            write_timeout: self.write_timeout,
-        }
+    ///
+    /// # Errors
+    /// None.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Stream { handle: self.handle.clone() })
     }
 
     /// This end's address.
@@ -153,69 +176,167 @@ impl Stream {
     }
 
     fn of(handle: Handle) -> Self {
-        Stream { handle, read_timeout: None, write_timeout: None }
+        Stream { handle }
     }
+}
 
-    /// Waits and tries again until there is a result or the time is over.
-    fn until<R>(
-        &self,
-        timeout: Option<Duration>,
-        wait: Wait,
-        mut attempt: impl FnMut() -> Poll<Result<R, Fault>>,
-    ) -> io::Result<R> {
-        let shared = self.handle.shared();
-        let deadline = shared.deadline(timeout);
-        loop {
-            match attempt() {
-                Poll::Ready(result) => return result.map_err(io_error),
-                Poll::Pending => {
-                    let is_late =
-                        shared.with(|state| deadline.is_some_and(|at| at <= state.time.now()));
-                    if is_late {
-                        return Err(io::ErrorKind::WouldBlock.into());
-                    }
-                    shared.wait(wait, deadline);
-                }
+/// Tries until there is a result or the time is over, and waits in between.
+fn until<R>(
+    handle: &Handle,
+    timeout: Option<Duration>,
+    wait: Wait,
+    mut attempt: impl FnMut(&mut State) -> Poll<Result<R, Fault>>,
+) -> io::Result<R> {
+    let shared = handle.shared();
+    let deadline = shared.deadline(timeout);
+    loop {
+        let (attempted, now) = shared.with(|state| (attempt(state), state.time.now()));
+        match attempted {
+            Poll::Ready(result) => return result.map_err(io_error),
+            Poll::Pending if deadline.is_some_and(|at| at <= now) => {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
+            Poll::Pending => shared.wait(wait, deadline),
         }
     }
 }
 
-impl Read for Stream {
+impl Read for &Stream {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let (shared, id) = (self.handle.shared(), self.handle.id());
-        self.until(self.read_timeout, Wait::Readable(id), || {
+        let (handle, id) = (&self.handle, self.handle.id());
+        until(handle, handle.options().read_timeout()?, Wait::Readable(id), |state| {
             let room = to.len();
             let mut place = 0;
             let mut take = |bytes: &[u8]| {
                 to[place..place + bytes.len()].copy_from_slice(bytes);
                 place += bytes.len();
             };
-            shared.with(|state| {
-                let received = state.network.receive(&mut state.time, id, room, &mut take);
-                received.map(|received| received.map(|received| received.bytes))
-            })
+            let received = state.network.receive(&mut state.time, id, room, &mut take);
+            received.map(|received| received.map(|received| received.bytes))
         })
     }
 }
 
-impl Write for Stream {
+impl Write for &Stream {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        let (shared, id) = (self.handle.shared(), self.handle.id());
-        self.until(self.write_timeout, Wait::Writable(id), || {
-            shared.with(|state| {
-                state.network.room(id).map(|room| {
-                    let bytes = room?.min(from.len());
-                    let bytes = state.network.perhaps_fewer(&mut state.time, id, bytes);
-                    state.network.send(&mut state.time, id, &from[..bytes]);
-                    Ok(bytes)
-                })
+        let (handle, id) = (&self.handle, self.handle.id());
+        until(handle, handle.options().write_timeout()?, Wait::Writable(id), |state| {
+            state.network.room(id).map(|room| {
+                let bytes = room?.min(from.len());
+                let bytes = state.network.perhaps_fewer(&mut state.time, id, bytes);
+                state.network.send(&mut state.time, id, &from[..bytes]);
+                Ok(bytes)
             })
         })
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(to)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        (&*self).write(from)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A datagram socket of the calling thread's world, as [`std::net::UdpSocket`].
+#[derive(Debug)]
+pub struct Datagrams {
+    handle: Handle,
+}
+
+impl Datagrams {
+    /// At an address, in the calling thread's world; port 0 is a free one.
+    ///
+    /// # Errors
+    /// The address is taken, or the thread is in no world.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let (shared, host) = world()?;
+        let handle = Handle::open(&shared, Protocol::Datagram, address.is_ipv6(), host)?;
+        handle.bind(address)?;
+        Ok(Datagrams { handle })
+    }
+
+    /// From now on it hears only this one, and speaks to it.
+    ///
+    /// # Errors
+    /// None.
+    pub fn connect(&self, peer: SocketAddr) -> io::Result<()> {
+        let id = self.handle.id();
+        let connect = |state: &mut State| state.network.connect(&mut state.time, id, peer);
+        self.handle.shared().with(connect).map_err(io_error)
+    }
+
+    /// Sends one datagram to an address.
+    ///
+    /// # Errors
+    /// It is larger than 65,507 bytes.
+    pub fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.send_datagram(bytes, Some(to))
+    }
+
+    /// Sends one datagram to whom it is connected to.
+    ///
+    /// # Errors
+    /// It is connected to nobody, or the datagram is larger than 65,507 bytes.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.send_datagram(bytes, None)
+    }
+
+    /// Waits for a datagram; what does not fit is lost.
+    ///
+    /// # Errors
+    /// None came in time.
+    pub fn recv_from(&self, to: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (handle, id) = (&self.handle, self.handle.id());
+        until(handle, handle.options().read_timeout()?, Wait::Readable(id), |state| {
+            state.network.receive_datagram(&mut state.time, id).map(|received| {
+                let (from, bytes) = received?;
+                let length = bytes.len().min(to.len());
+                to[..length].copy_from_slice(&bytes[..length]);
+                Ok((length, from))
+            })
+        })
+    }
+
+    /// How long a receive waits, in the world's time.
+    ///
+    /// # Errors
+    /// A time of zero.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.handle.options().set_read_timeout(timeout)
+    }
+
+    /// Where it is.
+    ///
+    /// # Errors
+    /// None: it is somewhere.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.handle.local()
+    }
+
+    fn send_datagram(&self, bytes: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+        let (id, bytes) = (self.handle.id(), bytes.to_vec());
+        let send = |state: &mut State| state.network.send_datagram(&mut state.time, id, to, bytes);
+        self.handle.shared().with(send).map_err(io_error)
+    }
+}
+
+impl From<Datagrams> for Socket {
+    fn from(datagrams: Datagrams) -> Self {
+        Socket::from_simulated(datagrams.handle)
     }
 }
 

@@ -22,8 +22,8 @@ struct Pending {
     has_begun: bool,
     /// A connect that the network knows of.
     has_asked: bool,
-    /// When its last event comes that it has had so far.
-    told_at: u64,
+    /// When the last of its events comes that it has had so far.
+    told_at: Option<u64>,
 }
 
 /// The requests of a socket.
@@ -72,7 +72,7 @@ impl State {
         }
         let delay = self.delay_of_begin();
         let has_begun = delay == 0;
-        let pending = Pending { at, request, token, has_begun, has_asked: false, told_at: 0 };
+        let pending = Pending { at, request, token, has_begun, has_asked: false, told_at: None };
         let lines = self.lines.entry(socket).or_default();
         match is_write_side(&request) {
             true => lines.writing.push_back(pending),
@@ -141,7 +141,7 @@ impl State {
                 let more = attempted.goes_on && self.time.random.below(8) > 0;
                 let Attempted { what, is_drained, .. } = attempted;
                 let told = Told { token: pending.token, what, more, is_drained };
-                pending.told_at = self.tell(pending.at, told, pending.told_at);
+                pending.told_at = Some(self.tell(pending.at, told, pending.told_at));
                 if !more {
                     line.pop_front();
                 }

@@ -42,6 +42,9 @@ pub struct World {
 /// Set to a number, it is the only seed of [`World::check`].
 const SEED_VARIABLE: &str = "ANYPORT_SIM_SEED";
 
+/// Set to a number, it is how many seeds [`World::check`] takes.
+const SEEDS_VARIABLE: &str = "ANYPORT_SIM_SEEDS";
+
 impl World {
     /// A world whose clock is the real one: threads use it side by side, and no run is like
     /// another. To be [entered](Self::enter).
@@ -91,14 +94,18 @@ impl World {
     }
 
     /// [Runs](Self::run) `f` in a world of each seed below `seeds`. With `ANYPORT_SIM_SEED` set to
-    /// a number: of this seed only.
+    /// a number: of this seed only; with `ANYPORT_SIM_SEEDS`: of each seed below that.
     ///
     /// # Panics
-    /// As `run`, at the first seed with which it does; and when the variable is no number.
+    /// As `run`, at the first seed with which it does; and when a variable is no number.
     pub fn check(seeds: u64, f: impl Fn(&World)) {
-        match std::env::var(SEED_VARIABLE) {
-            Ok(seed) => Self::run(seed.parse().expect("ANYPORT_SIM_SEED is a number"), &f),
-            Err(_) => (0..seeds).for_each(|seed| Self::run(seed, &f)),
+        let number = |name| {
+            let text = std::env::var(name).ok()?;
+            Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+        };
+        match number(SEED_VARIABLE) {
+            Some(seed) => Self::run(seed, &f),
+            None => (0..number(SEEDS_VARIABLE).unwrap_or(seeds)).for_each(|s| Self::run(s, &f)),
         }
     }
 
