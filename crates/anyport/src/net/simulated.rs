@@ -10,6 +10,15 @@ impl From<Stream> for Socket {
     }
 }
 
+impl TryFrom<Socket> for Stream {
+    type Error = Socket;
+
+    /// The socket comes back when it is none of a simulated world.
+    fn try_from(socket: Socket) -> Result<Self, Socket> {
+        socket.into_inner().into_stream().map_err(Socket::from_inner)
+    }
+}
+
 impl From<Datagrams> for Socket {
     fn from(datagrams: Datagrams) -> Self {
         Socket::from_inner(sys::Socket::from(datagrams))

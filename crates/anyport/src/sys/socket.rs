@@ -92,6 +92,15 @@ impl Socket {
         Socket(Kind::Simulated(handle))
     }
 
+    /// As a stream of its world.
+    ///
+    /// # Errors
+    /// The socket, when it is the system's.
+    #[cfg(feature = "sim")]
+    pub(crate) fn into_stream(self) -> Result<super::sim::Stream, Self> {
+        self.into_simulated().map(super::sim::Stream::of).map_err(Self::from)
+    }
+
     /// Which of the two it is.
     #[cfg(feature = "sim")]
     pub(super) fn into_simulated(self) -> Result<super::sim::Handle, socket2::Socket> {

@@ -3,14 +3,14 @@
 use crate::peers::assert_nothing_comes;
 use crate::starts::{error_of, room};
 use crate::world::{
-    any_local, assert_nothing_is_left, builder, bytes_of, connect, get, get_all, next, port,
-    read_exactly, wait_until,
+    TcpStream, any_local, assert_nothing_is_left, builder, bytes_of, connect, get, get_all, next,
+    port, read_exactly, wait_until,
 };
 use anyport::net::{SocketHandle, listen};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, WorkerPool};
 use std::collections::HashSet;
 use std::io::Write;
-use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 

@@ -7,14 +7,13 @@ use crate::peers::{
 use crate::starts::{RECEIVES, Start, error_of, room};
 use crate::system::tells_what_had_gone;
 use crate::world::{
-    any_local, assert_nothing_is_left, bytes_of, connect, connection, connection_with_duplicate,
-    get, get_all, listener, next, port, read_exactly,
+    UdpSocket, any_local, assert_nothing_is_left, bytes_of, connect, connection,
+    connection_with_duplicate, get, get_all, into_stream, listener, next, port, read_exactly,
 };
 use anyport::buf::Buffer;
 use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, Error, ErrorKind, OperationKind, Packet};
 use std::io::Write;
-use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread;
 
@@ -406,7 +405,7 @@ pub fn s35_a_cancelled_accept_loses_no_connection(kind: BackendKind) {
             handle.accept(round).expect("started");
             accepted = get(&port).accepted;
         }
-        let mut server = accepted.expect("the connection").into_tcp_stream();
+        let mut server = into_stream(accepted.expect("the connection"));
         server.write_all(b"served").expect("written");
         assert_eq!(read_exactly(&mut client, 6), b"served");
     }

@@ -6,14 +6,13 @@ use crate::peers::{
 use crate::starts::{RECEIVES, error_of, room};
 use crate::system::tells_what_had_gone;
 use crate::world::{
-    any_local, assert_nothing_is_left, bytes_of, connection, connection_with_duplicate, get,
-    get_all, port,
+    UdpSocket, any_local, assert_nothing_is_left, bytes_of, connection, connection_with_duplicate,
+    get, get_all, port,
 };
 use anyport::buf::Buffer;
 use anyport::net::Socket;
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
 use std::io::{Read, Write};
-use std::net::UdpSocket;
 
 pub fn s37_closing_aborts_what_is_pending_once_each(kind: BackendKind) {
     const EACH: usize = 5;

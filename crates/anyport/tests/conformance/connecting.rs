@@ -4,13 +4,13 @@ use crate::peers::{assert_nothing_comes, pattern, read_pattern_slowly};
 use crate::starts::{RECEIVES, error_of, failure_of, room};
 use crate::system::REFUSED;
 use crate::world::{
-    accept, any_local, assert_nothing_is_left, bytes_of, connection, get, get_all, port,
-    read_exactly,
+    TcpListener, TcpStream, accept, any_local, assert_nothing_is_left, bytes_of, connection, get,
+    get_all, port, read_exactly,
 };
 use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
 use std::io::{Read, Write};
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr};
 use std::thread;
 
 fn unconnected(port: &CompletionPort<usize>) -> SocketHandle<usize> {

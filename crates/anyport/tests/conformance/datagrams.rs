@@ -2,11 +2,13 @@
 
 use crate::peers::{assert_nothing_comes, assert_pattern, pattern};
 use crate::starts::{error_of, failure_of, room};
-use crate::world::{DEADLINE, any_local, assert_nothing_is_left, bytes_of, get, get_all, port};
+use crate::world::{
+    DEADLINE, UdpSocket, any_local, assert_nothing_is_left, bytes_of, get, get_all, port,
+};
 use anyport::buf::{Buffer, SizeClass};
 use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind};
-use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr};
 
 /// A datagram socket of the port, and one of the standard library; neither is connected.
 fn datagram_sockets(

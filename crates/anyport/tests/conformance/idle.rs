@@ -3,11 +3,12 @@
 //! Wake-ups are counted for all threads of the engine in this process, so each of these runs in a
 //! process of its own: this program again, with one test.
 
-use crate::world::{Gate, connection, is_in_own_process, listener, read_exactly, wait_until};
+use crate::world::{
+    Gate, TcpStream, connection, is_in_own_process, listener, read_exactly, wait_until,
+};
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, OperationKind, Packet, WorkerPool};
 use std::io::Write;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};

@@ -34,6 +34,14 @@ macro_rules! statements {
         const STATEMENTS: &[&str] = &[$($(stringify!($name),)*)*];
 
         world::on_every_backend! { $($($file::$name,)*)* }
+
+        #[cfg(feature = "sim")]
+        mod simulated {
+            $($(#[test]
+            fn $name() {
+                crate::world::run_simulated(stringify!($name), crate::$file::$name);
+            })*)*
+        }
     };
 }
 

@@ -6,13 +6,13 @@ use crate::peers::{
 };
 use crate::starts::{RECEIVES, error_of, failure_of, room};
 use crate::world::{
-    assert_nothing_is_left, associated, connection, connection_with_duplicate, get, get_all,
-    listener, next, port, streams,
+    TcpStream, assert_nothing_is_left, associated, connection, connection_with_duplicate, get,
+    get_all, listener, next, port, streams,
 };
 use anyport::net::Socket;
 use anyport::{BackendKind, ErrorKind};
 use std::io::Write;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::Shutdown;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -75,8 +75,7 @@ fn starts_in_blocking_mode(kind: BackendKind) {
     handle.send(pattern(24, LARGE), 2).expect("started");
 
     let (listener, address) = listener(&port, 2);
-    let duplicate: TcpListener =
-        listener.try_clone_socket().expect("a duplicate").into_tcp_listener();
+    let duplicate = listener.try_clone_socket().expect("a duplicate").into_tcp_listener();
     duplicate.set_nonblocking(false).expect("the mode");
     listener.accept_stream(3).expect("started");
     let client = TcpStream::connect(address).expect("a connection");

@@ -2,14 +2,14 @@
 
 use crate::system::tells_no_sleep;
 use crate::world::{
-    Gate, TemporaryPath, Workers, builder, connection, get, port, read_exactly, wait_until,
+    Gate, TcpStream, TemporaryPath, Workers, builder, connection, get, port, read_exactly,
+    wait_until,
 };
 use anyport::buf::{BufferPool, PoolOptions, SizeClass};
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, WorkerPool, fs, net};
 use std::cell::Cell;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;

@@ -4,14 +4,14 @@
 use crate::starts::{Start, assert_refused};
 use crate::system::REFUSED;
 use crate::world::{
-    TemporaryPath, Workers, any_local, assert_nothing_is_left, bytes_of, connection, get, get_all,
-    port, read_exactly, streams, wait_until,
+    TcpListener, TemporaryPath, Workers, any_local, assert_nothing_is_left, bytes_of, connection,
+    get, get_all, port, read_exactly, streams, wait_until,
 };
 use anyport::net::Socket;
 use anyport::{BackendKind, ErrorKind, OperationKind, fs};
 use bytes::Bytes;
 use std::io::Write;
-use std::net::{Shutdown, TcpListener};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

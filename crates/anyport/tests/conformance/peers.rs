@@ -1,12 +1,12 @@
 //! What the other end of a connection does: it resets, reads slowly, does not accept; and bytes
 //! whose place in the stream can be told.
 
-use crate::system::{AsSystemSocket, GONE, READABLE, WRITABLE, poll};
-use crate::world::{DEADLINE, any_local, wait_until};
+use crate::system::{GONE, READABLE, WRITABLE, poll};
+use crate::world::{DEADLINE, TcpStream, any_local, wait_until};
+use anyport::net::Socket;
 use anyport::{CompletionPort, GetError};
-use socket2::{Domain, SockRef, Type};
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// More than all buffers between two sockets hold.
@@ -75,41 +75,63 @@ pub fn read_pattern_slowly(stream: &mut TcpStream, seed: u8) -> usize {
 
 /// Closes the stream so that its other end sees a reset.
 pub fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger is set");
-    drop(stream);
+    let socket = Socket::from(stream);
+    socket.set_linger(Some(Duration::ZERO)).expect("linger is set");
+    drop(socket);
+}
+
+/// What of `events`, or an end, is reported of the stream within the time.
+fn poll_stream(stream: &TcpStream, events: i16, timeout: Duration) -> i16 {
+    #[cfg(feature = "sim")]
+    let stream = match stream {
+        TcpStream::System(stream) => stream,
+        TcpStream::Simulated(stream) => {
+            let report = || {
+                let report = |is_so, event| if is_so { event } else { 0 };
+                let wanted =
+                    report(stream.is_readable(), READABLE) | report(stream.is_writable(), WRITABLE);
+                wanted & events | report(stream.is_broken(), GONE)
+            };
+            if !timeout.is_zero() {
+                wait_until("what is polled for", || report() != 0);
+            }
+            return report();
+        }
+    };
+    poll(stream, events, timeout)
 }
 
 /// Waits until the connection is gone for this end, a reset included; takes no error.
-pub fn wait_for_hang_up(stream: &impl AsSystemSocket) {
-    assert_ne!(poll(stream, 0, DEADLINE) & GONE, 0, "the connection goes");
+pub fn wait_for_hang_up(stream: &TcpStream) {
+    assert_ne!(poll_stream(stream, 0, DEADLINE) & GONE, 0, "the connection goes");
 }
 
 /// Waits until there is something to read.
-pub fn wait_for_bytes(stream: &impl AsSystemSocket) {
-    assert_ne!(poll(stream, READABLE, DEADLINE) & READABLE, 0, "bytes come");
+pub fn wait_for_bytes(stream: &TcpStream) {
+    assert_ne!(poll_stream(stream, READABLE, DEADLINE) & READABLE, 0, "bytes come");
 }
 
 /// Waits until the system takes no more bytes to send; the port has nothing to tell meanwhile.
-pub fn wait_for_full<T: Send + 'static>(port: &CompletionPort<T>, stream: &impl AsSystemSocket) {
+pub fn wait_for_full<T: Send + 'static>(port: &CompletionPort<T>, stream: &TcpStream) {
     wait_until("full buffers", || {
         assert_nothing_comes_for("filling the buffers", port, Duration::ZERO);
-        poll(stream, WRITABLE, Duration::ZERO) == 0
+        poll_stream(stream, WRITABLE, Duration::ZERO) == 0
     });
 }
 
 /// A listener at which every connect hangs, and what keeps it so.
 pub struct FullListener {
     pub address: SocketAddr,
-    _listener: socket2::Socket,
+    _listener: Socket,
     _waiting: Vec<TcpStream>,
 }
 
 /// See `FullListener`.
 pub fn full_listener() -> FullListener {
-    let listener = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    listener.bind(&any_local().into()).expect("bound");
+    let listener = Socket::tcp_v4().expect("a socket");
+    listener.bind(any_local()).expect("bound");
     listener.listen(0).expect("listening");
-    let address = listener.local_addr().ok().and_then(|a| a.as_socket()).expect("an address");
+    let address = listener.local_addr().expect("an address");
     let mut waiting = Vec::new();
     // The system takes a few connections whatever the backlog; then it leaves them unanswered.
     while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {

@@ -8,12 +8,12 @@ use crate::peers::{
 use crate::starts::{RECEIVES, error_of, failure_of, room};
 use crate::system::{RESET, loses_resets};
 use crate::world::{
-    assert_nothing_is_left, bytes_of, connection, connection_with_duplicate, get, get_all, port,
+    TcpStream, assert_nothing_is_left, bytes_of, connection, connection_with_duplicate, get,
+    get_all, port,
 };
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, Error, ErrorKind};
 use std::io::Write;
-use std::net::TcpStream;
 
 fn assert_is_reset(what: &str, error: Error) {
     assert_eq!((error.kind(), error.transferred()), (ErrorKind::Reset, 0), "{what}: {error}");

@@ -9,18 +9,21 @@ mod backends;
 mod child;
 #[path = "../world/loopback.rs"]
 mod loopback;
+#[path = "../world/net.rs"]
+mod net;
 #[path = "../world/waiting.rs"]
 mod waiting;
 
 pub(crate) use backends::{builder, on_every_backend};
 pub(crate) use loopback::{accept, any_local, connect, streams};
+pub(crate) use net::{TcpListener, TcpStream, UdpSocket, into_stream};
 pub(crate) use waiting::{DEADLINE, wait_until};
 
 use anyport::fs::{FileHandle, OpenOptions};
 use anyport::net::{Socket, SocketHandle, listen};
 use anyport::{BackendKind, CompletionPort, GetError, Packet};
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -51,6 +54,38 @@ pub fn run(kind: BackendKind, statement: fn(BackendKind)) {
         }
     }
 }
+
+/// Runs a statement in a simulated world, whose clock is the real one and whose faults are few.
+#[cfg(feature = "sim")]
+pub fn run_simulated(name: &str, statement: fn(BackendKind)) {
+    static WORLDS: AtomicU64 = AtomicU64::new(1);
+    if let Some((_, why)) = NOT_SIMULATED.iter().find(|(not, _)| *not == name) {
+        println!("not run: {why}");
+        return;
+    }
+    let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+    let (ended, is_over) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        let _ended = ended;
+        let world = anyport::sim::World::new(number);
+        net::run_in_world(&world, number as u32, || statement(BackendKind::Simulated));
+    });
+    match is_over.recv_timeout(STATEMENT_DEADLINE) {
+        Err(RecvTimeoutError::Timeout) => panic!("hangs: not over after {STATEMENT_DEADLINE:?}"),
+        _ => {
+            if let Err(panic) = thread.join() {
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// Statements that say nothing of a simulated world, and why.
+#[cfg(feature = "sim")]
+const NOT_SIMULATED: &[(&str, &str)] = &[
+    ("s24_blocking_mode_does_not_make_a_start_wait", "a simulated socket has no mode"),
+    ("s32_an_ordinary_connect_queues_nothing", "no other library connects a simulated socket"),
+];
 
 /// Runs this statement in a process of its own: true there, where it is to be tested; otherwise
 /// it has passed there.

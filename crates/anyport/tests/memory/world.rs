@@ -5,6 +5,8 @@
 mod backends;
 #[path = "../world/loopback.rs"]
 mod loopback;
+#[path = "../world/system_net.rs"]
+mod net;
 #[path = "../world/waiting.rs"]
 mod waiting;
 

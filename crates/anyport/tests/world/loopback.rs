@@ -1,15 +1,13 @@
-//! Connections over loopback as the standard library has them.
+//! Connections over loopback, of the sockets that the test has chosen as `net`.
 //!
 //! Their blocking calls end at the deadline, so that a byte that was lost fails the test instead of
 //! hanging it; and small segments leave at once.
 
 use super::waiting::DEADLINE;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 
-/// `127.0.0.1`, at a port that the system chooses.
-pub(crate) fn any_local() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-}
+pub(crate) use super::net::any_local;
+use super::net::{TcpListener, TcpStream};
 
 /// A client's connection to whoever listens there.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {

@@ -81,18 +81,28 @@ impl Stream {
     /// # Errors
     /// Nobody listens there; no way there within a minute; the thread is in no world.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::connect_until(address, None)
+    }
+
+    /// As [`connect`](Self::connect), and waits no longer than this, in the world's time.
+    ///
+    /// # Errors
+    /// As `connect`; `TimedOut`.
+    pub fn connect_timeout(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
+        Self::connect_until(address, Some(timeout))
+    }
+
+    fn connect_until(address: SocketAddr, timeout: Option<Duration>) -> io::Result<Self> {
         let (shared, host) = world()?;
         let handle = Handle::open(&shared, Protocol::Stream, address.is_ipv6(), host)?;
         let id = handle.id();
         shared
             .with(|state| state.network.connect(&mut state.time, id, address))
             .map_err(io_error)?;
-        loop {
-            match shared.with(|state| state.network.connected(id)) {
-                Poll::Pending => shared.wait(Wait::Writable(id), None),
-                Poll::Ready(Ok(())) => return Ok(Stream::of(handle)),
-                Poll::Ready(Err(fault)) => return Err(io_error(fault)),
-            }
+        match until(&handle, timeout, Wait::Writable(id), |state| state.network.connected(id)) {
+            Ok(()) => Ok(Stream::of(handle)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(io_error(Fault::TimedOut)),
+            Err(e) => Err(e),
         }
     }
 
@@ -175,7 +185,7 @@ impl Stream {
         self.handle.peer()
     }
 
-    fn of(handle: Handle) -> Self {
+    pub(crate) fn of(handle: Handle) -> Self {
         Stream { handle }
     }
 }
