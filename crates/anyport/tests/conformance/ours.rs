@@ -2,7 +2,7 @@
 
 use crate::system::tells_no_sleep;
 use crate::world::{
-    Gate, TcpStream, TemporaryPath, Workers, builder, connection, get, port, read_exactly,
+    Gate, Here, TcpStream, TemporaryPath, Workers, builder, connection, get, port, read_exactly,
     wait_until,
 };
 use anyport::buf::{BufferPool, PoolOptions, SizeClass};
@@ -239,8 +239,9 @@ fn assert_untouched_after(
     scenario: impl FnOnce(CompletionPort<()>, &BufferPool) + Send,
 ) {
     let pool = port.pool().clone();
+    let here = Here::now();
     thread::scope(|scope| {
-        scope.spawn(|| scenario(port, &pool));
+        scope.spawn(|| here.run(|| scenario(port, &pool)));
     });
     wait_until("the end of all buffers", || pool.live() == 0);
     let checked = pool.check_quarantine().unwrap_or_else(|e| panic!("written after free: {e:?}"));

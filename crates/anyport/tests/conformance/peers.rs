@@ -90,7 +90,7 @@ fn poll_stream(stream: &TcpStream, events: i16, timeout: Duration) -> i16 {
                 let report = |is_so, event| if is_so { event } else { 0 };
                 let wanted =
                     report(stream.is_readable(), READABLE) | report(stream.is_writable(), WRITABLE);
-                wanted & events | report(stream.is_broken(), GONE)
+                wanted & events | report(stream.is_over(), GONE)
             };
             if !timeout.is_zero() {
                 wait_until("what is polled for", || report() != 0);

@@ -16,7 +16,7 @@ mod waiting;
 
 pub(crate) use backends::{builder, on_every_backend};
 pub(crate) use loopback::{accept, any_local, connect, streams};
-pub(crate) use net::{TcpListener, TcpStream, UdpSocket, into_stream};
+pub(crate) use net::{Here, TcpListener, TcpStream, UdpSocket, into_stream};
 pub(crate) use waiting::{DEADLINE, wait_until};
 
 use anyport::fs::{FileHandle, OpenOptions};
@@ -68,6 +68,9 @@ pub fn run_simulated(name: &str, statement: fn(BackendKind)) {
     let thread = thread::spawn(move || {
         let _ended = ended;
         let world = anyport::sim::World::new(number);
+        // As over loopback: datagrams, too, come in the order in which they were sent.
+        let latency = Duration::from_micros(20);
+        world.set_links(anyport::sim::Link::new().latency(latency..=latency));
         net::run_in_world(&world, number as u32, || statement(BackendKind::Simulated));
     });
     match is_over.recv_timeout(STATEMENT_DEADLINE) {

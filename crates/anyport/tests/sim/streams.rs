@@ -48,6 +48,7 @@ impl Plan {
             )
             .segment_max([17, 1000, 64 << 10][(seed % 3) as usize])
             .window([100, 4096, 256 << 10][(seed / 2 % 3) as usize])
+            .ragged_segments([0.3, 0.0][(seed / 11 % 2) as usize])
             .short_transfers([0.0, 0.5][(seed / 5 % 2) as usize])
             .resets(if fault == Fault::Resets { 0.01 } else { 0.0 });
         Plan {

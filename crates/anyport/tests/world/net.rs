@@ -3,7 +3,7 @@
 
 #[cfg(feature = "sim")]
 pub(crate) use simulated::{
-    TcpListener, TcpStream, UdpSocket, any_local, into_stream, run_in_world,
+    Here, TcpListener, TcpStream, UdpSocket, any_local, into_stream, run_in_world,
 };
 #[cfg(not(feature = "sim"))]
 #[path = "system_net.rs"]
@@ -21,6 +21,21 @@ pub(crate) fn into_stream(socket: anyport::net::Socket) -> TcpStream {
     socket.into_tcp_stream()
 }
 
+/// Where the calling thread is, for another that is to be there as well: there is one place only.
+#[cfg(not(feature = "sim"))]
+pub(crate) struct Here;
+
+#[cfg(not(feature = "sim"))]
+impl Here {
+    pub(crate) fn now() -> Self {
+        Here
+    }
+
+    pub(crate) fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+}
+
 #[cfg(feature = "sim")]
 mod simulated {
     use anyport::net::Socket;
@@ -30,6 +45,20 @@ mod simulated {
     use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, ToSocketAddrs};
     use std::sync::Mutex;
     use std::time::Duration;
+
+    /// Where the calling thread is, for another that is to be there as well.
+    pub(crate) struct Here(Option<World>);
+
+    impl Here {
+        pub(crate) fn now() -> Self {
+            Here(World::current())
+        }
+
+        pub(crate) fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+            let _entered = self.0.as_ref().map(World::enter);
+            f()
+        }
+    }
 
     /// An accepted connection, as its other end would have it.
     pub(crate) fn into_stream(socket: Socket) -> TcpStream {

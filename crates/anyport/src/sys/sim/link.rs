@@ -25,6 +25,7 @@ pub struct Link {
     pub(super) latency: RangeInclusive<Duration>,
     pub(super) segment_max: usize,
     pub(super) window: usize,
+    pub(super) ragged: Chance,
     pub(super) short: Chance,
     pub(super) reset: Chance,
     pub(super) loss: Chance,
@@ -38,6 +39,7 @@ impl Link {
             latency: Duration::from_micros(10)..=Duration::from_micros(200),
             segment_max: 64 << 10,
             window: 256 << 10,
+            ragged: Chance::NEVER,
             short: Chance::NEVER,
             reset: Chance::NEVER,
             loss: Chance::NEVER,
@@ -61,6 +63,13 @@ impl Link {
     /// buffers of both ends together. Then a send finds no room.
     pub fn window(mut self, bytes: usize) -> Self {
         self.window = bytes.max(1);
+        self
+    }
+
+    /// How often, 0 to 1, a segment is shorter than it could be, so that what was sent together
+    /// arrives in pieces.
+    pub fn ragged_segments(mut self, probability: f64) -> Self {
+        self.ragged = Chance::of(probability);
         self
     }
 

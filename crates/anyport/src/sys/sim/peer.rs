@@ -132,9 +132,9 @@ impl Stream {
         self.handle.shared().with(|state| state.network.is_writable(self.handle.id()))
     }
 
-    /// True when the connection was reset or has failed.
-    pub fn is_broken(&self) -> bool {
-        self.handle.was_reset()
+    /// True when the connection was reset or has failed, or both sides have ended.
+    pub fn is_over(&self) -> bool {
+        self.handle.shared().with(|state| state.network.is_over(self.handle.id()))
     }
 
     /// Takes a failure that nobody was told of.

@@ -277,6 +277,14 @@ impl Network {
         }
     }
 
+    /// True when nothing moves any more: the connection is broken, or both sides have ended.
+    pub(super) fn is_over(&self, id: SocketId) -> bool {
+        match self.sockets.get(&id).map(|socket| &socket.state) {
+            Some(State::Connected(endpoint)) => endpoint.is_over(),
+            _ => false,
+        }
+    }
+
     /// True when a receive or an accept would not wait.
     pub(super) fn is_readable(&self, id: SocketId) -> bool {
         match self.sockets.get(&id).map(|socket| &socket.state) {

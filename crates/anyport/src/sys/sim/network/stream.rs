@@ -68,6 +68,10 @@ impl Endpoint {
         self.broken.is_some()
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        self.is_broken() || self.has_end && self.has_ended
+    }
+
     /// As `getpeername` has it: none once the connection is broken.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         (!self.is_broken()).then_some(self.remote)
@@ -206,11 +210,10 @@ impl Network {
         let mut rest = bytes;
         let mut parcels = Vec::new();
         while !rest.is_empty() {
-            let segment = time.random.up_to(link.segment_max.min(rest.len()));
-            // Mostly as large as it can be.
-            let segment = match time.random.below(4) {
-                0 => segment,
-                _ => link.segment_max.min(rest.len()),
+            let most = link.segment_max.min(rest.len());
+            let segment = match time.random.chance(link.ragged) {
+                true => time.random.up_to(most),
+                false => most,
             };
             let (now, later) = rest.split_at(segment);
             rest = later;

@@ -239,7 +239,12 @@ fn byte_at(by_client: bool, place: usize) -> u8 {
 fn carry(seed: u64, steps: &[Use], resets: f64) -> Result<([Direction; 2], u64), TestCaseError> {
     let mut world = State::new(seed);
     world.network.set_all_links(
-        Link::new().segment_max(100).window(5000).short_transfers(0.3).resets(resets),
+        Link::new()
+            .segment_max(100)
+            .window(5000)
+            .ragged_segments(0.3)
+            .short_transfers(0.3)
+            .resets(resets),
     );
     let (client, server) = connection(&mut world);
     let hosts = [address("10.0.0.2:0").ip(), address(SERVER).ip()];
