@@ -85,6 +85,10 @@ impl<T> Latch<T> {
             if may_be_free && self.seize() {
                 return;
             }
+            #[cfg(feature = "sim")]
+            if crate::fault::turns::pass_on() {
+                continue;
+            }
             match rounds {
                 0..SPINS => spin_loop(),
                 _ if rounds < SPINS + YIELDS => yield_now(),

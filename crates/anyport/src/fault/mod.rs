@@ -65,8 +65,14 @@
 //! | `PlainFilled` | a plain ring's queue is filled | | entries submitted by another |
 //! | `PlainBack` | whoever waited on a plain ring is back | | |
 
+//!
+//! With the feature `sim` each point is also a place where a thread that takes turns may pass its
+//! turn on (`turns`), locks and all: who waits for one of them passes the turn on as well.
+
 #[cfg(anyport_fault_points)]
 pub mod control;
+#[cfg(feature = "sim")]
+pub(crate) mod turns;
 
 #[cfg(anyport_fault_points)]
 macro_rules! fault_point {
@@ -75,7 +81,14 @@ macro_rules! fault_point {
     };
 }
 
-#[cfg(not(anyport_fault_points))]
+#[cfg(all(not(anyport_fault_points), feature = "sim"))]
+macro_rules! fault_point {
+    ($name:ident) => {
+        crate::fault::turns::reach()
+    };
+}
+
+#[cfg(not(any(anyport_fault_points, feature = "sim")))]
 macro_rules! fault_point {
     ($name:ident) => {};
 }

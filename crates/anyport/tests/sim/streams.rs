@@ -59,6 +59,7 @@ impl Plan {
             link,
             system: System::new()
                 .interruptions([0.0, 0.1][(seed / 4 % 2) as usize])
+                .hand_overs([0.02, 0.3][(seed / 13 % 2) as usize])
                 .late_cancels(0.5),
             fault,
             has_stuck_owners: seed.is_multiple_of(3),

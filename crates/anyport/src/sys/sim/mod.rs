@@ -39,9 +39,10 @@
 //! # How threads are scheduled
 //!
 //! `threads.rs`: exactly one thread of a run has the turn. It keeps it until it waits: on its lane,
-//! parked, for a time, for a simulated stream, for a thread's end. Beside that the engine passes it
-//! on where a thread holds no lock of its: when it enters and leaves `get`, and before it starts an
-//! operation. The seed chooses who is next. A thread that sleeps in a handler is asleep to the
+//! parked, for a time, for a simulated stream, for a thread's end. Beside that it passes
+//! it on, now and then, at each fault point of the engine (`fault/mod.rs`), between two steps that
+//! another thread's may come between, even with a latch held: whoever waits for the latch passes
+//! the turn on in turn. The seed chooses when, and who is next. A thread that sleeps in a handler is asleep to the
 //! clerk as well, so stuck owners and their stand-ins are part of the run. Threads are real ones,
 //! started through the world (or by the engine itself: the clerk, the workers of a pool).
 //!

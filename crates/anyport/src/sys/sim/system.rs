@@ -21,6 +21,7 @@ pub struct System {
     pub(super) late_cancel: Chance,
     pub(super) interruption: Chance,
     pub(super) early_wake: Chance,
+    pub(super) hand_over: Chance,
 }
 
 impl System {
@@ -34,6 +35,7 @@ impl System {
             late_cancel: Chance::of(0.25),
             interruption: Chance::of(0.01),
             early_wake: Chance::of(0.02),
+            hand_over: Chance::of(0.1),
         }
     }
 
@@ -61,6 +63,13 @@ impl System {
     /// the port starts it again. At most one half is meant.
     pub fn interruptions(mut self, probability: f64) -> Self {
         self.interruption = Chance::of(probability.min(0.5));
+        self
+    }
+
+    /// How often, 0 to 1, a thread passes its turn on at each of the engine's places where that may
+    /// matter, although it could go on.
+    pub fn hand_overs(mut self, probability: f64) -> Self {
+        self.hand_over = Chance::of(probability);
         self
     }
 

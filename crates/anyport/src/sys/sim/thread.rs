@@ -3,6 +3,7 @@
 use super::current::{self, Current};
 use super::shared::Shared;
 use super::threads::{ThreadId, Wait};
+use crate::fault::turns::{self, Turns};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -42,12 +43,29 @@ pub(in crate::sys) fn is_asleep(number: u64) -> bool {
     current.shared.with(|state| state.threads.is_asleep(number))
 }
 
-/// Lets another thread of the world go first, if the seed says so. The caller holds no lock that
-/// another thread may wait for.
-pub(crate) fn hand_over() {
-    if let Some(Current { shared, thread: Some(_), .. }) = current::get() {
+/// Lets another thread of the world go first, if the seed says so: now and then. The caller holds
+/// no lock but latches, which pass the turn on where they are waited for.
+pub(in crate::sys) fn hand_over() {
+    if let Some(Current { shared, thread: Some(_), .. }) = current::get()
+        && shared.with(|state| state.time.random.chance(state.system.hand_over))
+    {
         shared.wait(Wait::Turn, None);
     }
+}
+
+/// Lets another thread of the world go first. False when the calling one takes no turns.
+fn pass_on() -> bool {
+    let Some(Current { shared, thread: Some(_), .. }) = current::get() else { return false };
+    let takes_turns = shared.with(|state| state.threads.takes_turns());
+    if takes_turns {
+        shared.wait(Wait::Turn, None);
+    }
+    takes_turns
+}
+
+/// From now on latches and fault points pass turns on.
+pub(super) fn give_turns() {
+    turns::set(Turns { reach: hand_over, pass_on });
 }
 
 /// How a thread that takes turns is parked.

@@ -61,6 +61,7 @@ impl World {
     /// When `f` does, or a thread that nobody has joined; when no thread can go on and nothing is
     /// due. Each time the seed is printed.
     pub fn run<R>(seed: u64, f: impl FnOnce(&World) -> R) -> R {
+        thread::give_turns();
         let world = World { shared: Arc::new(Shared::new(seed, Clock::Turns)) };
         let me = world.shared.with(|state| {
             let me = state.time.number();
