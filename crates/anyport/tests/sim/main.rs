@@ -1,5 +1,8 @@
 //! Ports in simulated worlds: what a run promises, and what thousands of them find.
 
+mod datagrams;
+mod files;
+mod posts;
 mod repeat;
 mod streams;
 mod threads;

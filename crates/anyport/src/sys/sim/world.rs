@@ -99,14 +99,14 @@ impl World {
     ///
     /// # Panics
     /// As `run`, at the first seed with which it does; and when a variable is no number.
-    pub fn check(seeds: u64, f: impl Fn(&World)) {
+    pub fn check(seeds: u64, mut f: impl FnMut(&World)) {
         let number = |name| {
             let text = std::env::var(name).ok()?;
             Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
         };
         match number(SEED_VARIABLE) {
-            Some(seed) => Self::run(seed, &f),
-            None => (0..number(SEEDS_VARIABLE).unwrap_or(seeds)).for_each(|s| Self::run(s, &f)),
+            Some(seed) => Self::run(seed, &mut f),
+            None => (0..number(SEEDS_VARIABLE).unwrap_or(seeds)).for_each(|s| Self::run(s, &mut f)),
         }
     }
 
