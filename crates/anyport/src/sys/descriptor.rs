@@ -4,9 +4,20 @@ use super::Socket;
 use super::system::descriptor as system;
 use crate::error::Error;
 use socket2::{SockAddr, SockRef};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::path::Path;
+
+/// Opens a file so that operations on it overlap; in a simulated world the world transfers its bytes,
+/// by calls that wait.
+pub(crate) fn open_file(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(feature = "sim")]
+    if super::sim::World::current().is_some() {
+        return options.open(path);
+    }
+    system::open_file(options, path)
+}
 
 /// See the module documentation. Closed when dropped; the layer above keeps it until no request on
 /// it is under way.

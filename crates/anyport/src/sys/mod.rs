@@ -47,7 +47,7 @@ use windows as system;
 pub(crate) use association::Association;
 pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
-pub(crate) use descriptor::Descriptor;
+pub(crate) use descriptor::{Descriptor, open_file};
 pub(crate) use event::{Ahead, Event, Outcome, Reaped};
 pub(crate) use lane_plan::LanePlan;
 pub(crate) use prefetch::prefetch;
@@ -55,7 +55,7 @@ pub(crate) use request::{FileRegion, GENERATION_MASK, Region, Request, RequestKi
 pub use signal::SignalKind;
 pub(crate) use socket::Socket;
 pub(crate) use system::code::{error_from_code, error_from_io, is_connect_in_progress};
-pub(crate) use system::descriptor::{OwnedSocket, open_file};
+pub(crate) use system::descriptor::OwnedSocket;
 pub(crate) use system::message::Message;
 pub(crate) use system::signal::watch_signal;
 pub(crate) use thread::{

@@ -43,9 +43,10 @@ impl Shared {
     /// return early for no reason.
     pub(super) fn wait(&self, wait: Wait, deadline: Option<u64>) {
         let mut state = self.lock();
-        if let Some(me) = current::thread_of(self)
-            && state.threads.takes_turns()
-        {
+        if state.threads.takes_turns() {
+            let me = current::thread_of(self).expect(
+                "only threads of a run wait for what is in its world: start them by World::spawn",
+            );
             state.threads.set_wait(me, Some((wait, deadline)));
             state.pass_turn_on();
             state = self.until_turn(state, me);

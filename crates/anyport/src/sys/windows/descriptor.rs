@@ -9,6 +9,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::windows::fs::OpenOptionsExt;
+#[cfg(feature = "sim")]
+use std::os::windows::io::BorrowedHandle;
 use std::os::windows::io::{
     AsRawHandle, AsRawSocket, AsSocket, BorrowedSocket, FromRawHandle, FromRawSocket,
     IntoRawHandle, IntoRawSocket, RawSocket,
@@ -163,6 +165,14 @@ impl Descriptor {
         // SAFETY: the handle is an open socket, and `is_given_away` keeps `drop` from closing it a
         // second time.
         unsafe { Socket::from_raw_socket(self.raw as RawSocket) }
+    }
+
+    /// The file, for who transfers its bytes itself.
+    #[cfg(feature = "sim")]
+    pub(in crate::sys) fn clone_file(&self) -> io::Result<File> {
+        // SAFETY: the handle is open for as long as the descriptor lives, which outlives the borrow.
+        let handle = unsafe { BorrowedHandle::borrow_raw(self.raw_handle()) };
+        handle.try_clone_to_owned().map(File::from)
     }
 
     /// Gives the file away instead of closing it.
