@@ -189,7 +189,7 @@ impl<T: Send + 'static> WorkerPoolBuilder<T> {
                     f(number);
                 }
             })
-                .map_err(|e| error_from_io(&e, "start a worker thread"))?;
+            .map_err(|e| error_from_io(&e, "start a worker thread"))?;
             pool.threads.push(thread);
         }
         Ok(pool)

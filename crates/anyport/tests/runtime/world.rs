@@ -4,6 +4,8 @@
 mod backends;
 #[path = "../world/loopback.rs"]
 mod loopback;
+#[path = "../world/system_net.rs"]
+mod net;
 #[path = "../world/waiting.rs"]
 mod waiting;
 
