@@ -339,13 +339,15 @@ mod tests {
         fn sendable<T: Send>(future: T) -> T {
             future
         }
-        let addresses = park_on(sendable(lookup_host(("::1", 80)))).expect("known");
+        let pool = pool();
+        let addresses = park_on(sendable(lookup_host_on(&pool, ("::1", 80)))).expect("known");
         assert_eq!(sendable(addresses).count(), 1);
     }
 
     #[test]
-    fn the_public_function_finds_a_pool() {
-        let mut addresses = park_on(lookup_host("127.0.0.1:9")).expect("known");
+    fn the_public_function_finds_the_pool_of_the_runtime() {
+        let runtime = crate::rt::Runtime::new().expect("a runtime");
+        let mut addresses = runtime.block_on(lookup_host("127.0.0.1:9")).expect("known");
         assert_eq!(addresses.next(), Some(address("127.0.0.1:9")));
         assert_eq!(addresses.next(), None);
     }
