@@ -61,6 +61,38 @@
 //!
 //! `examples/echo.rs` is a whole server of two short functions, on a [`WorkerPool`].
 //!
+//! # Async
+//!
+//! [`rt`] is a runtime on a port of its own, for those who write tasks in place of handlers:
+//!
+//! ```
+//! use anyport::rt::{self, net::TcpListener, net::TcpStream};
+//!
+//! # #[cfg(feature = "macros")]
+//! #[anyport::main]
+//! async fn main() -> Result<(), anyport::Error> {
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let address = listener.local_addr()?;
+//!     rt::spawn(async move {
+//!         let (mut stream, _) = listener.accept().await?;
+//!         while let Ok(received) = stream.recv().await {
+//!             if received.is_empty() {
+//!                 break;
+//!             }
+//!             stream.send(received).await?;
+//!         }
+//!         stream.flush().await
+//!     })
+//!     .detach();
+//!     let mut client = TcpStream::connect(address).await?;
+//!     client.send(b"hello").await?;
+//!     assert_eq!(client.recv().await?.as_slice(), b"hello");
+//!     Ok(())
+//! }
+//! # #[cfg(not(feature = "macros"))]
+//! # fn main() {}
+//! ```
+//!
 //! # The rules of a packet
 //!
 //! * An operation that starts yields exactly one packet; a stream ([`net::SocketHandle`]'s
