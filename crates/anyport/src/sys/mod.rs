@@ -240,6 +240,8 @@ impl Backend {
         match self {
             #[cfg(target_os = "linux")]
             Backend::Uring(uring) => uring.has_unattended_work(lane),
+            #[cfg(feature = "sim")]
+            Backend::Sim(sim) => sim.has_unsubmitted(lane),
             #[allow(unreachable_patterns)]
             _ => false,
         }
@@ -370,7 +372,7 @@ impl Backend {
             #[cfg(windows)]
             Backend::Windows(windows) => windows.cancel(lane, descriptor.system(), request, token),
             #[cfg(feature = "sim")]
-            Backend::Sim(sim) => sim.cancel(descriptor, token),
+            Backend::Sim(sim) => sim.cancel(lane, descriptor, token),
         }
     }
 

@@ -8,7 +8,7 @@ use super::random::nanoseconds;
 use super::state::State;
 use super::timeline::Happening;
 use crate::buf::BufferPool;
-use crate::sys::{Event, Outcome, Token};
+use crate::sys::{Event, Outcome, Request, Token};
 use std::collections::VecDeque;
 
 /// A lane of a port of the world.
@@ -60,16 +60,25 @@ impl Told {
     }
 }
 
+/// A request that its lane keeps until it is flushed.
+pub(super) struct Staged {
+    pub(super) socket: SocketId,
+    pub(super) request: Request,
+    pub(super) token: Token,
+}
+
 /// A port of the world.
 pub(super) struct Port {
     pub(super) pool: BufferPool,
+    /// Its lanes keep requests until they are flushed, but for the clerk's.
+    pub(super) does_stage: bool,
     pub(super) lanes: Vec<Lane>,
 }
 
 impl Port {
     /// With a lane for each seat, and the clerk's behind them.
-    pub(super) fn new(pool: BufferPool, seats: usize) -> Self {
-        Port { pool, lanes: (0..=seats).map(|_| Lane::default()).collect() }
+    pub(super) fn new(pool: BufferPool, seats: usize, does_stage: bool) -> Self {
+        Port { pool, does_stage, lanes: (0..=seats).map(|_| Lane::default()).collect() }
     }
 }
 
@@ -77,6 +86,7 @@ impl Port {
 #[derive(Default)]
 pub(super) struct Lane {
     pub(super) events: VecDeque<Told>,
+    pub(super) staged: VecDeque<Staged>,
     pub(super) is_woken: bool,
     /// Requests whose last event has not come.
     pub(super) under_way: usize,
@@ -87,6 +97,29 @@ pub(super) struct Lane {
 impl State {
     pub(super) fn lane(&mut self, at: LaneId) -> Option<&mut Lane> {
         self.ports.get_mut(&at.port)?.lanes.get_mut(at.lane)
+    }
+
+    /// A lane is given a request: the system has it at once or when the lane is flushed.
+    ///
+    /// # Safety
+    /// As for `Backend::issue`.
+    pub(super) unsafe fn take(&mut self, at: LaneId, staged: Staged) {
+        let Some(port) = self.ports.get_mut(&at.port) else { return };
+        let is_clerks = at.lane + 1 == port.lanes.len();
+        let lane = &mut port.lanes[at.lane];
+        lane.under_way += 1;
+        lane.staged.push_back(staged);
+        if is_clerks || !port.does_stage {
+            self.flush(at);
+        }
+    }
+
+    /// The system has what a lane has kept.
+    pub(super) fn flush(&mut self, at: LaneId) {
+        while let Some(staged) = self.lane(at).and_then(|lane| lane.staged.pop_front()) {
+            let Staged { socket, request, token } = staged;
+            self.issue(at, socket, request, token);
+        }
     }
 
     /// An event is under way to its lane, after the last one of its request, which comes at `last`;

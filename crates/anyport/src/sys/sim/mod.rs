@@ -26,7 +26,8 @@
 //! No environment variable leads there. Sockets that such a thread opens are simulated as well, by
 //! the ordinary calls of [`net`](crate::net), and a simulated port takes no others. `Backend::Sim`
 //! (`port.rs`) serves a lane for each seat and the clerk's, as plain rings are: whatever comes to a
-//! lane waits there for its thread, or for one that steals.
+//! lane waits there for its thread, or for one that steals; in every other port, by the seed, what
+//! is asked of a lane stays there until it is flushed.
 //!
 //! # How time moves
 //!

@@ -1,6 +1,6 @@
 //! The lanes of a port of a world, as the seam asks for them.
 
-use super::lanes::{LaneId, Port, What};
+use super::lanes::{LaneId, Port, Staged, What};
 use super::network::SocketId;
 use super::shared::Shared;
 use super::socket::Handle;
@@ -24,7 +24,8 @@ impl Sim {
         let shared = Arc::clone(world.shared());
         let port = shared.with(|state| {
             let port = state.time.number();
-            state.ports.insert(port, Port::new(options.pool, options.seats));
+            let does_stage = state.time.random.below(2) == 0;
+            state.ports.insert(port, Port::new(options.pool, options.seats, does_stage));
             port
         });
         Sim { shared, port, clerk_lane: options.seats }
@@ -81,16 +82,23 @@ impl Sim {
         };
         self.shared.with(|state| match (descriptor.simulated(), file) {
             // SAFETY: the caller's promise is passed on.
-            (Some(handle), _) => unsafe { state.issue(at, handle.id(), request, token) },
+            (Some(handle), _) => unsafe {
+                state.take(at, Staged { socket: handle.id(), request, token });
+            },
             // SAFETY: as above.
             (None, Some(file)) => unsafe { state.issue_transfer(at, file, request, token) },
             (None, None) => unreachable!("what is no socket is a file"),
         });
     }
 
-    pub(in crate::sys) fn cancel(&self, descriptor: &Descriptor, token: Token) {
+    pub(in crate::sys) fn cancel(&self, lane: usize, descriptor: &Descriptor, token: Token) {
+        let at = self.at(lane);
         self.shared.with(|state| match descriptor.simulated() {
-            Some(handle) => state.cancel(handle.id(), token),
+            Some(handle) => {
+                // It may be there, and comes before its cancel.
+                state.flush(at);
+                state.cancel(handle.id(), token);
+            }
             None => state.cancel_transfer(token),
         });
     }
@@ -113,16 +121,20 @@ impl Sim {
         self.shared.with(|state| state.lane(at).map_or(0, |lane| lane.events.len()))
     }
 
-    /// Everything is with the system at once.
-    pub(in crate::sys) fn flush(&self, _lane: usize) {}
+    pub(in crate::sys) fn flush(&self, lane: usize) {
+        let at = self.at(lane);
+        self.shared.with(|state| state.flush(at));
+    }
 
-    pub(in crate::sys) fn has_unsubmitted(&self, _lane: usize) -> bool {
-        false
+    pub(in crate::sys) fn has_unsubmitted(&self, lane: usize) -> bool {
+        let at = self.at(lane);
+        self.shared.with(|state| state.lane(at).is_some_and(|lane| !lane.staged.is_empty()))
     }
 
     pub(in crate::sys) fn wait(&self, lane: usize, timeout: Option<Duration>) {
         let at = self.at(lane);
         let is_early = self.shared.with(|state| {
+            state.flush(at);
             let early_wake = state.system.early_wake;
             state.time.random.chance(early_wake)
         });

@@ -55,21 +55,10 @@ fn is_write_side(request: &Request) -> bool {
 }
 
 impl State {
-    /// The system takes a request.
-    ///
-    /// # Safety
-    /// As for `Backend::issue`.
-    pub(super) unsafe fn issue(
-        &mut self,
-        at: LaneId,
-        socket: SocketId,
-        request: Request,
-        token: Token,
-    ) {
+    /// The system takes a request. What it names is good until its last event was taken: whoever
+    /// gave it to its lane has promised so.
+    pub(super) fn issue(&mut self, at: LaneId, socket: SocketId, request: Request, token: Token) {
         self.time.note("issue", token.bits(), socket);
-        if let Some(lane) = self.lane(at) {
-            lane.under_way += 1;
-        }
         let delay = self.delay_of_begin();
         let has_begun = delay == 0;
         let pending = Pending { at, request, token, has_begun, has_asked: false, told_at: None };
