@@ -80,7 +80,10 @@ impl Shared {
                 let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
                 overflow.push_back(task);
                 self.overflow_len.store(overflow.len(), Ordering::Release);
-                // A full queue has as many packets behind which a worker looks here.
+                drop(overflow);
+                // A worker looks here after each packet. Where the queue was emptied meanwhile this is
+                // one; where it is full still, there are packets that have yet to be taken.
+                let _ = self.port.post(0, 0, Context::Nobody);
             }
             // To drop it is to cancel it; its destructors may be the last to refer to this.
             PostErrorKind::Closed => drop(task),

@@ -27,20 +27,24 @@ impl<F: Future> Future for Spawned<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if this.entry.state.is_aborted() {
-            // Its destructors are the task's code as well.
-            let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
-            return Poll::Ready(Err(
-                dropped.map_or_else(JoinError::panicked, |()| JoinError::cancelled(ABORTED))
-            ));
-        }
-        let Some(future) = this.future.as_mut().as_pin_mut() else {
-            return Poll::Ready(Err(JoinError::cancelled(ABORTED)));
+        let poll = match this.future.as_mut().as_pin_mut() {
+            Some(future) if !this.entry.state.is_aborted() => {
+                catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
+            }
+            _ => Ok(Poll::Pending),
         };
-        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(payload) => Poll::Ready(Err(JoinError::panicked(payload))),
-        }
+        let result = match poll {
+            Ok(Poll::Ready(output)) => Ok(output),
+            Ok(Poll::Pending) if !this.entry.state.is_aborted() => return Poll::Pending,
+            Ok(Poll::Pending) => Err(JoinError::cancelled(ABORTED)),
+            Err(payload) => Err(JoinError::panicked(payload)),
+        };
+        // Its destructors are the task's code as well: the executor would end the process.
+        let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+        Poll::Ready(match dropped {
+            Ok(()) => result,
+            Err(payload) => Err(JoinError::panicked(payload)),
+        })
     }
 }
 

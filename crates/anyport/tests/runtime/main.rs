@@ -13,6 +13,7 @@ world::on_every_backend! {
     tasks::a_task_gives_its_result_to_who_waits,
     tasks::a_panic_is_a_result_and_the_worker_goes_on,
     tasks::an_aborted_task_is_dropped_and_says_so,
+    tasks::a_destructor_that_panics_is_a_result,
     tasks::a_task_nobody_waits_for_runs_to_its_end,
     tasks::tasks_are_spawned_from_foreign_threads,
     tasks::more_tasks_than_the_queue_holds_all_run,

@@ -5,9 +5,10 @@ use anyport::BackendKind;
 use anyport::rt::{self, Runtime};
 use std::future::poll_fn;
 use std::io::Write;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 pub(crate) fn a_task_gives_its_result_to_who_waits(kind: BackendKind) {
     let runtime = runtime(kind);
@@ -75,6 +76,36 @@ pub(crate) fn an_aborted_task_is_dropped_and_says_so(kind: BackendKind) {
     wait_until("its end", || task.is_finished());
     task.abort();
     assert_eq!(runtime.block_on(task).expect("it was over"), 5);
+}
+
+pub(crate) fn a_destructor_that_panics_is_a_result(kind: BackendKind) {
+    /// Ready at once, or never.
+    struct Grudge(bool);
+
+    impl Future for Grudge {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            if self.0 { Poll::Ready(()) } else { Poll::Pending }
+        }
+    }
+
+    impl Drop for Grudge {
+        fn drop(&mut self) {
+            panic!("to the last");
+        }
+    }
+
+    let runtime = single(kind);
+    for is_ready in [true, false] {
+        let task = runtime.spawn(Grudge(is_ready));
+        if !is_ready {
+            task.abort();
+        }
+        let error = runtime.block_on(task).expect_err("it panics");
+        assert!(error.to_string().ends_with("panicked: to the last"), "{error}");
+    }
+    assert_eq!(runtime.block_on(runtime.spawn(async { 7 })).expect("the worker lives"), 7);
 }
 
 pub(crate) fn a_task_nobody_waits_for_runs_to_its_end(kind: BackendKind) {
