@@ -10,6 +10,7 @@ pub mod blocking;
 mod budget;
 mod builder;
 mod context;
+pub mod fs;
 mod join_error;
 mod metrics;
 pub mod net;

@@ -4,6 +4,7 @@
 
 mod dropped;
 mod ending;
+mod files;
 mod streams;
 mod tasks;
 mod timing;
@@ -49,6 +50,11 @@ world::on_every_backend! {
     timing::a_timeout_ends_what_does_not_come,
     timing::timers_go_on_while_a_task_blocks,
     timing::a_shutdown_drops_tasks_that_sleep,
+    files::what_is_written_is_read,
+    files::reads_and_writes_run_at_the_same_time,
+    files::a_dropped_write_runs_on,
+    files::a_part_of_a_file_is_sent_between_other_bytes,
+    files::what_is_not_there_is_an_error,
     ending::a_shutdown_drops_every_task,
     ending::a_shutdown_counts_what_does_not_return,
     ending::after_a_shutdown_nothing_is_spawned,

@@ -18,4 +18,5 @@ pub use resolve::{ToSocketAddrs, lookup_host};
 pub use split::{OwnedReadHalf, OwnedWriteHalf};
 pub use tcp::TcpStream;
 
+pub(super) use once::complete;
 pub(crate) use writing::{Sending, Written};

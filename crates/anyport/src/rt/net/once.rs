@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 /// Where the packet of one operation is put.
-struct Once {
+struct Once<K> {
     state: Latch<State>,
+    /// What must not end before the operation does.
+    _kept: K,
 }
 
 #[derive(Default)]
@@ -19,7 +21,7 @@ struct State {
     waker: Option<Waker>,
 }
 
-impl Source for Once {
+impl<K: Send + Sync> Source for Once<K> {
     fn on_packet(&self, packet: Ended) {
         let mut state = self.state.lock();
         state.ended = Some(packet);
@@ -32,12 +34,13 @@ impl Source for Once {
 }
 
 /// Starts an operation and waits for its packet. When the future is dropped the operation runs on,
-/// and what it owned is dropped with its packet.
+/// and what it owned is dropped with its packet, as is `kept`.
 #[allow(clippy::result_large_err, reason = "a refused start gives everything back")]
-pub(crate) async fn complete(
+pub(crate) async fn complete<K: Send + Sync + 'static>(
+    kept: K,
     start: impl FnOnce(Context) -> Result<Operation, Rejected<Context>>,
 ) -> Result<Ended, Rejected<()>> {
-    let once = Arc::new(Once { state: Latch::new(State::default()) });
+    let once = Arc::new(Once { state: Latch::new(State::default()), _kept: kept });
     if let Err(Rejected { error, buffers, .. }) = start(Context::Source(Arc::clone(&once) as _)) {
         return Err(Rejected { error, context: (), buffers });
     }

@@ -4,6 +4,7 @@ use super::connection::Connection;
 use crate::buf::{Buffer, Buffers};
 use crate::error::Error;
 use crate::rt::context::Context;
+use crate::rt::fs::File;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -99,6 +100,22 @@ impl OwnedWriteHalf {
     /// See there.
     pub async fn write(&mut self, buffers: impl Into<Buffers>) -> (Result<usize, Error>, Buffers) {
         self.connection.write(buffers.into()).await
+    }
+
+    /// See [`TcpStream::send_file`](super::TcpStream::send_file).
+    ///
+    /// # Cancel safety
+    /// See there.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn send_file(
+        &mut self,
+        file: &File,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<usize, Error> {
+        self.connection.send_file(file, offset, length).await
     }
 
     /// See [`TcpStream::flush`](super::TcpStream::flush).

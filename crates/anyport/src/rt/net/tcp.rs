@@ -7,6 +7,7 @@ use super::split::{OwnedReadHalf, OwnedWriteHalf};
 use crate::buf::{Buffer, Buffers, SizeClass};
 use crate::error::{Error, ErrorKind};
 use crate::net::Socket;
+use crate::rt::fs::File;
 use crate::rt::shared::expect_current;
 use std::fmt;
 use std::future::poll_fn;
@@ -73,7 +74,7 @@ impl TcpStream {
     pub async fn connect_with(socket: Socket, peer: SocketAddr) -> Result<Self, Error> {
         let connection = Connection::new(&expect_current("connect"), socket)?;
         let stream = TcpStream::of(connection);
-        let ended = complete(|context| stream.connection.socket.connect(peer, context)).await;
+        let ended = complete((), |context| stream.connection.socket.connect(peer, context)).await;
         ended.map_err(|rejected| rejected.error)?.result?;
         Ok(stream)
     }
@@ -153,6 +154,23 @@ impl TcpStream {
     /// As [`send`](Self::send); [`Error::transferred`] tells how many of the bytes went.
     pub async fn write(&mut self, buffers: impl Into<Buffers>) -> (Result<usize, Error>, Buffers) {
         self.connection.write(buffers.into()).await
+    }
+
+    /// Sends `length` bytes of a file from `offset`, or what there is up to its end, after what was
+    /// handed over before; the bytes need not pass through this program. Says how many those were.
+    ///
+    /// # Cancel safety
+    /// As [`write`](Self::write).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), and what reading the file fails with.
+    pub async fn send_file(
+        &mut self,
+        file: &File,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<usize, Error> {
+        self.connection.send_file(file, offset, length).await
     }
 
     /// Waits until all that was handed over has gone to the system.

@@ -8,8 +8,10 @@ use super::connection::Connection;
 use crate::buf::Buffers;
 use crate::error::Error;
 use crate::latch::Latch;
+use crate::net::Transmission;
 use crate::rt::budget;
 use crate::rt::context::{Context, Ended};
+use crate::rt::fs::File;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -217,6 +219,22 @@ impl Connection {
             return (Err(rejected.error), rejected.buffers);
         }
         self.ended(number).await
+    }
+
+    /// Sends a part of a file after what was handed over before.
+    pub(super) async fn send_file(
+        self: &Arc<Self>,
+        file: &File,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<usize, Error> {
+        self.writing.check()?;
+        let part = Transmission::new(file.handle().clone()).range(offset, length);
+        let (number, context) = self.await_next();
+        if let Err(rejected) = self.socket.transmit_file(part, context) {
+            return Err(rejected.error);
+        }
+        self.ended(number).await.0
     }
 
     /// Ends the sending side after what was handed over before.

@@ -1,0 +1,141 @@
+//! Files of tasks.
+
+use super::world::{Checked, bytes, give_up_after, pair, runtime, wait_until};
+use anyport::fs::OpenOptions;
+use anyport::rt;
+use anyport::rt::fs::File;
+use anyport::{BackendKind, ErrorKind};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// The path of a file that is gone at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!(
+            "anyport-runtime-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        Scratch(std::env::temp_dir().join(name))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+pub(crate) fn what_is_written_is_read(kind: BackendKind) {
+    let (runtime, scratch) = (runtime(kind), Scratch::new());
+    runtime.block_on(async {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true);
+        let file = File::open_with(options, scratch.path()).await.expect("it is made");
+        let (result, buffers) = file.write_at(bytes(0, 100_000), 0).await;
+        assert_eq!((result, buffers.total_len()), (Ok(100_000), 100_000));
+        file.sync_data().await.expect("it is on the disk");
+        file.sync_all().await.expect("it is on the disk");
+        assert_eq!(file.metadata().await.expect("it is there").len(), 100_000);
+        let (result, buffer) = file.read_at(Vec::with_capacity(1000), 99_500).await;
+        assert_eq!(result, Ok(500));
+        Checked { position: 99_500 }.take(buffer.as_slice());
+        let (result, buffer) = file.read_at(buffer, 100_000).await;
+        assert_eq!((result, buffer.len()), (Ok(0), 0));
+    });
+}
+
+pub(crate) fn reads_and_writes_run_at_the_same_time(kind: BackendKind) {
+    const PARTS: usize = 50;
+    const PART: usize = 10_000;
+    let (runtime, scratch) = (runtime(kind), Scratch::new());
+    runtime.block_on(async {
+        let file = File::create(scratch.path()).await.expect("it is made");
+        let writes: Vec<_> = (0..PARTS)
+            .map(|part| {
+                let file = file.clone();
+                rt::spawn(async move {
+                    let at = part * PART;
+                    file.write_at(bytes(at, PART), at as u64).await.0
+                })
+            })
+            .collect();
+        for write in writes {
+            assert_eq!(write.await.expect("it ends"), Ok(PART));
+        }
+        let file = File::open(scratch.path()).await.expect("it is there");
+        let reads: Vec<_> = (0..PARTS)
+            .map(|part| {
+                let file = file.clone();
+                rt::spawn(async move {
+                    let at = part * PART;
+                    let (result, buffer) =
+                        file.read_at(vec![0; PART].into_boxed_slice(), at as u64).await;
+                    assert_eq!(result, Ok(PART));
+                    Checked { position: at }.take(buffer.as_slice());
+                })
+            })
+            .collect();
+        for read in reads {
+            read.await.expect("it ends");
+        }
+    });
+}
+
+pub(crate) fn a_dropped_write_runs_on(kind: BackendKind) {
+    const LEN: usize = 4 << 20;
+    let (runtime, scratch) = (runtime(kind), Scratch::new());
+    runtime.block_on(async {
+        let file = File::create(scratch.path()).await.expect("it is made");
+        let _ = give_up_after(1, file.write_at(bytes(0, LEN), 0)).await;
+        // The operation has the file open for as long as it needs.
+        drop(file);
+    });
+    wait_until("it is written", || runtime.handle().metrics().operations == 0);
+    let all = std::fs::read(scratch.path()).expect("it is there");
+    Checked::default().take(&all);
+    assert_eq!(all.len(), LEN);
+}
+
+pub(crate) fn a_part_of_a_file_is_sent_between_other_bytes(kind: BackendKind) {
+    const LEN: usize = 1 << 20;
+    let (runtime, scratch) = (runtime(kind), Scratch::new());
+    std::fs::write(scratch.path(), bytes(0, LEN)).expect("it is made");
+    runtime.block_on(async {
+        let (mut stream, mut peer) = pair();
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).expect("an orderly end");
+            all
+        });
+        let file = File::open(scratch.path()).await.expect("it is there");
+        stream.send(bytes(0, 10)).await.expect("it is handed over");
+        assert_eq!(stream.send_file(&file, 10, Some(LEN as u64 - 30)).await, Ok(LEN - 30));
+        assert_eq!(stream.send_file(&file, LEN as u64 - 20, None).await, Ok(20));
+        stream.send(bytes(LEN, 5)).await.expect("it is handed over");
+        stream.shutdown().await.expect("all is sent");
+        let all = reader.join().expect("it ends");
+        Checked::default().take(&all);
+        assert_eq!((all.len(), stream.bytes_sent()), (LEN + 5, LEN as u64 + 5));
+    });
+}
+
+pub(crate) fn what_is_not_there_is_an_error(kind: BackendKind) {
+    let (runtime, scratch) = (runtime(kind), Scratch::new());
+    runtime.block_on(async {
+        let error = File::open(scratch.path()).await.expect_err("nobody made it");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let file = File::create(scratch.path()).await.expect("it is made");
+        let (result, _) = file.read_at(anyport::buf::Buffer::from(b"fixed"), 0).await;
+        assert_eq!(result.expect_err("it is read-only").kind(), ErrorKind::InvalidInput);
+    });
+}
