@@ -87,7 +87,7 @@ impl Core {
         }
         match event.outcome {
             Outcome::Interrupted => match body.ending {
-                Some(kind) => Some(self.end_as_asked(kind, body.done, body)),
+                Some(kind) => Some(self.end_as_asked(kind, body.transferred(), body)),
                 // Nobody asked: the thread that had submitted it is gone, or a signal came.
                 None => self.first_attempt(serving, body),
             },
@@ -100,7 +100,7 @@ impl Core {
             },
             Outcome::WouldBlock => {
                 if let Some(kind) = body.ending {
-                    return Some(self.end_as_asked(kind, body.done, body));
+                    return Some(self.end_as_asked(kind, body.transferred(), body));
                 }
                 let wait = match body.kind.side() {
                     Side::Sending => Request::Writable,
@@ -152,8 +152,7 @@ impl Core {
                     transmitting.note(bytes);
                 }
                 if let Some(kind) = body.ending {
-                    let total = body.transmitting.as_ref().map_or(0, |t| t.total);
-                    return Some(self.end_as_asked(kind, total, body));
+                    return Some(self.end_as_asked(kind, body.transferred(), body));
                 }
                 self.transmit(serving, body)
             }
@@ -183,7 +182,7 @@ impl Core {
                 Some(self.conclude(body, result))
             }
             _ if is_wait_over => match body.ending {
-                Some(kind) => Some(self.end_as_asked(kind, body.done, body)),
+                Some(kind) => Some(self.end_as_asked(kind, body.transferred(), body)),
                 None => self.first_attempt(serving, body),
             },
             OperationKind::Send | OperationKind::WriteAt => {
@@ -278,7 +277,7 @@ impl Core {
             _ => {}
         }
         let is_shut_down = handle.is_sending_shut_down.load(Ordering::Acquire);
-        let done = body.transmitting.as_ref().map_or(body.done, |t| t.total);
+        let done = body.transferred();
         let error = match (body.kind.side(), error.kind()) {
             // A connect that was cancelled while it was in progress.
             (_, _) if crate::sys::is_connect_in_progress(code) && body.ending.is_some() => {

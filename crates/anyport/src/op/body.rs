@@ -85,6 +85,11 @@ impl Body {
         }
     }
 
+    /// Bytes that have gone so far, or come.
+    pub(super) fn transferred(&self) -> usize {
+        self.transmitting.as_ref().map_or(self.done, |transmitting| transmitting.total)
+    }
+
     /// The handle receives datagrams: 0 bytes are a datagram there, and no end.
     pub(super) fn is_of_datagrams(&self) -> bool {
         self.handle.as_ref().is_some_and(|h| h.descriptor().is_datagram())

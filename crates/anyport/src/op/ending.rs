@@ -133,7 +133,7 @@ impl Core {
             }
             return Asked::Yes { next: None };
         }
-        let (index, side, done) = (body.index, body.kind.side(), body.done);
+        let (index, side, done) = (body.index, body.kind.side(), body.transferred());
         let error = Error::new(kind, body.kind.action()).with_transferred(done);
         // One of several references: the caller holds another.
         drop(body.handle.take());

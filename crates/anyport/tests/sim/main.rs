@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod files;
+mod mixed;
 mod posts;
 mod repeat;
 mod streams;
