@@ -8,10 +8,11 @@ use crate::starts::{RECEIVES, Start, error_of, room};
 use crate::system::tells_what_had_gone;
 use crate::world::{
     UdpSocket, any_local, assert_nothing_is_left, bytes_of, connect, connection,
-    connection_with_duplicate, get, get_all, into_stream, listener, next, port, read_exactly,
+    connection_with_duplicate, file_with, get, get_all, into_stream, listener, next, port,
+    read_exactly,
 };
 use anyport::buf::Buffer;
-use anyport::net::{Socket, SocketHandle};
+use anyport::net::{Socket, SocketHandle, Transmission};
 use anyport::{BackendKind, CompletionPort, Error, ErrorKind, OperationKind, Packet};
 use std::io::Write;
 use std::sync::mpsc;
@@ -273,6 +274,25 @@ pub fn s35_a_send_to_a_full_peer_is_cancelled(kind: BackendKind) {
         let came = read_pattern_slowly(&mut peer, 35);
         assert!(came == gone || !tells_what_had_gone(kind) && came > gone, "{came} of {gone} came");
     }
+}
+
+pub fn s35_a_transmission_to_a_full_peer_is_cancelled(kind: BackendKind) {
+    let port = port(kind);
+    let (file, _path) = file_with(&port, 35, &pattern(35, LARGE));
+    let (handle, duplicate, mut peer) = connection_with_duplicate(&port, 35);
+    let operation = handle.transmit_file(Transmission::new(file), 1).expect("started");
+    assert_nothing_comes("the peer does not read", &port);
+    wait_for_full(&port, &duplicate);
+    handle.cancel(operation).expect("under way");
+    let packet = get(&port);
+    let gone = assert_is_cancelled("transmit a file", &packet).transferred();
+    let known = usize::from(tells_what_had_gone(kind));
+    assert!((known..LARGE).contains(&gone), "{gone} bytes had gone");
+    assert_nothing_is_left(&port);
+    // The peer gets what had gone, and not a byte more.
+    drop((handle, duplicate));
+    let came = read_pattern_slowly(&mut peer, 35);
+    assert!(came == gone || !tells_what_had_gone(kind) && came > gone, "{came} of {gone} came");
 }
 
 pub fn s35_streams_are_cancelled(kind: BackendKind) {

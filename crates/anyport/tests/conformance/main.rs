@@ -177,6 +177,7 @@ statements! {
         s35_a_duplicate_cancels_from_another_thread,
         s35_a_connect_that_hangs_is_cancelled,
         s35_a_send_to_a_full_peer_is_cancelled,
+        s35_a_transmission_to_a_full_peer_is_cancelled,
         s35_streams_are_cancelled,
         s35_a_cancelled_receive_loses_no_byte,
         s35_a_cancelled_accept_loses_no_connection,

@@ -35,6 +35,12 @@ struct Started {
     was_cancelled: bool,
 }
 
+impl Started {
+    fn new(operation: Operation, kind: OperationKind) -> Self {
+        Started { operation, kind, sends: None, is_quiet: false, was_cancelled: false }
+    }
+}
+
 /// One end of a connection.
 struct End {
     /// `None` after it was closed.
@@ -111,8 +117,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Starts something on this end.
     fn start(&mut self, end: usize) {
-        let context = self.next << 8 | end as u64;
-        self.next += 1;
+        let context = self.next_context(end);
         let choice = self.choices.below(11);
         let size = [1, 10, 500, 3000, 20_000][self.choices.below(5)];
         let is_quiet = choice == 1;
@@ -170,12 +175,12 @@ impl Run<'_> {
                     at.gone.push(None);
                     (at.gone.len() - 1, bytes)
                 });
-                let was_cancelled = false;
-                let started = Started { operation, kind, sends, is_quiet, was_cancelled };
+                let started = Started { sends, is_quiet, ..Started::new(operation, kind) };
                 at.started.insert(context, started);
             }
             Err(rejected) => {
                 assert_eq!(rejected.context, context);
+                at.has_disconnected &= choice != 4;
                 let kind = rejected.error.kind();
                 assert!(
                     matches!(kind, ErrorKind::Reset | ErrorKind::ShutDown),
@@ -219,7 +224,7 @@ impl Run<'_> {
                     _ => false,
                 };
                 assert!(is_fine, "{:?} (asked to end: {is_asked}): {error}", packet.kind);
-                at.has_failed |= error.kind() == ErrorKind::Reset;
+                at.has_failed |= matches!(error.kind(), ErrorKind::Reset | ErrorKind::NotConnected);
                 at.has_disconnected &= packet.kind != OperationKind::Disconnect;
                 if let Some((place, bytes)) = &started.sends {
                     at.gone[*place] = Some(bytes[..error.transferred()].to_vec());
@@ -258,51 +263,53 @@ impl Run<'_> {
     /// Both ends of each connection end in good order, if they can.
     fn finish(&mut self) {
         self.world.set_links(Link::new());
-        for end in 0..self.ends.len() {
-            let context = self.next << 8 | end as u64;
-            self.next += 1;
-            let at = &mut self.ends[end];
-            let Some(handle) = &at.handle else { continue };
-            if at.has_disconnected {
-                continue;
-            }
-            at.has_disconnected = true;
-            let started = handle.disconnect(context);
-            if started.is_err() {
-                // One was cancelled.
-                let _ = handle.shutdown(std::net::Shutdown::Write);
-            }
-            if let Ok(operation) = started {
-                let kind = OperationKind::Disconnect;
-                let (sends, is_quiet, was_cancelled) = (None, false, false);
-                at.started
-                    .insert(context, Started { operation, kind, sends, is_quiet, was_cancelled });
-            }
-        }
         for _ in 0..10_000 {
             self.take_all_that_come(Duration::from_millis(20));
-            let mut has_receiver = false;
+            let mut has_started = false;
             for end in 0..self.ends.len() {
-                let context = self.next << 8 | end as u64;
-                self.next += 1;
-                let at = &mut self.ends[end];
-                let Some(handle) = &at.handle else { continue };
-                if at.has_end || at.has_failed || at.is_receiving() {
-                    continue;
-                }
-                has_receiver = true;
-                let started = handle.receive(Vec::<u8>::with_capacity(50_000), context);
-                let operation = started.expect("it is not shut down");
-                let kind = OperationKind::Receive;
-                let (sends, is_quiet, was_cancelled) = (None, false, false);
-                at.started
-                    .insert(context, Started { operation, kind, sends, is_quiet, was_cancelled });
+                has_started |= self.disconnect(end);
+                has_started |= self.receive_more(end);
             }
-            if !has_receiver {
+            if !has_started {
                 return;
             }
         }
         panic!("it never ends");
+    }
+
+    /// Ends the sending side, if that was not done or was cancelled.
+    fn disconnect(&mut self, end: usize) -> bool {
+        let context = self.next_context(end);
+        let at = &mut self.ends[end];
+        let is_over = at.has_disconnected || at.has_failed;
+        let Some(handle) = at.handle.as_ref().filter(|_| !is_over) else {
+            return false;
+        };
+        match handle.disconnect(context) {
+            Ok(operation) => {
+                at.started.insert(context, Started::new(operation, OperationKind::Disconnect));
+            }
+            // One was cancelled, and has refused what came after it.
+            Err(_) => drop(handle.shutdown(std::net::Shutdown::Write)),
+        }
+        at.has_disconnected = true;
+        true
+    }
+
+    fn receive_more(&mut self, end: usize) -> bool {
+        let context = self.next_context(end);
+        let at = &mut self.ends[end];
+        let is_over = at.has_end || at.has_failed || at.is_receiving();
+        let Some(handle) = at.handle.as_ref().filter(|_| !is_over) else { return false };
+        let started = handle.receive(Vec::<u8>::with_capacity(50_000), context);
+        let operation = started.expect("it is not shut down");
+        at.started.insert(context, Started::new(operation, OperationKind::Receive));
+        true
+    }
+
+    fn next_context(&mut self, end: usize) -> u64 {
+        self.next += 1;
+        self.next << 8 | end as u64
     }
 
     fn check(&mut self) {
@@ -374,7 +381,9 @@ fn mixed(world: &World) {
             .hand_overs(0.1),
     );
     world.set_disk(Disk::new().short_transfers(0.3));
-    let pool = PoolOptions::new().bytes_max([256 << 20, 8 * 16_384][choices.below(2)]);
+    // Room for more than a piece of each transmission: whoever sends one holds that piece until its
+    // peer receives, which may need a buffer as well.
+    let pool = PoolOptions::new().bytes_max([256 << 20, 8 * 65_536][choices.below(2)]);
     let port = CompletionPort::<u64>::builder()
         .concurrency(1 + choices.below(2))
         .pool(pool)
