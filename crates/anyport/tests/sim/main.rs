@@ -1,6 +1,7 @@
 //! Ports in simulated worlds: what a run promises, and what thousands of them find.
 
 mod datagrams;
+mod drops;
 mod files;
 mod mixed;
 mod posts;
