@@ -5,7 +5,7 @@ use super::port::{CompletionPort, PortInner};
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::op::{HandleCore, Operation, Spec};
-use crate::sys::{Association, Descriptor, hand_over};
+use crate::sys::{Association, Descriptor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -154,7 +154,6 @@ impl<T: Send + 'static> HandleRef<T> {
         context: T,
         clone: Option<fn(&T) -> T>,
     ) -> Result<Operation, Rejected<T>> {
-        hand_over();
         let mut context = Some(context);
         let started = self.port.core.start(self.lane(), self.core(), spec, |index| {
             if let Some(context) = context.take() {

@@ -10,7 +10,7 @@ use super::packet::Packet;
 use super::port::PortInner;
 use crate::net::Socket;
 use crate::op::{Completion, Core, OperationKind};
-use crate::sys::{hand_over, now, yield_now};
+use crate::sys::{now, yield_now};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,6 @@ impl<T: Send + 'static> PortInner<T> {
             membership.member.set_activity(Activity::Waiting);
         }
         membership.asleep_since = None;
-        hand_over();
         fault_point!(CameBack);
         self.release_held(membership);
         let is_stopped = || stop.is_some_and(|s| s.load(Ordering::Acquire));
@@ -106,7 +105,6 @@ impl<T: Send + 'static> PortInner<T> {
                 self.crew.begin_running(&membership.member);
                 membership.member.leave();
                 fault_point!(Leaving);
-                hand_over();
                 return Ok(count);
             }
             if is_stopped() {

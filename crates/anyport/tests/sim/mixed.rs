@@ -81,25 +81,18 @@ impl End {
     }
 
     fn is_receiving(&self) -> bool {
-        self.started.values().any(|started| started.kind.is_receive())
+        self.started.values().any(|started| is_receive(started.kind))
     }
 }
 
-/// What the test asks of a kind.
-trait KindExt {
-    fn is_receive(self) -> bool;
-}
-
-impl KindExt for OperationKind {
-    fn is_receive(self) -> bool {
-        matches!(
-            self,
-            OperationKind::Receive
-                | OperationKind::ReceivePooled
-                | OperationKind::ReceiveReady
-                | OperationKind::ReceiveStream
-        )
-    }
+fn is_receive(kind: OperationKind) -> bool {
+    matches!(
+        kind,
+        OperationKind::Receive
+            | OperationKind::ReceivePooled
+            | OperationKind::ReceiveReady
+            | OperationKind::ReceiveStream
+    )
 }
 
 const FILE: [u8; 5000] = [0x5a; 5000];
@@ -238,7 +231,7 @@ impl Run<'_> {
                 }
                 match packet.kind {
                     OperationKind::ReceiveReady => assert_eq!(*count, 0),
-                    kind if kind.is_receive() => {
+                    kind if is_receive(kind) => {
                         assert_eq!(*count, bytes.len());
                         assert!(!at.has_end || *count == 0, "bytes after the end");
                         at.has_end |= *count == 0;
