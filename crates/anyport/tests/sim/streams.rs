@@ -3,8 +3,8 @@
 
 use anyport::buf::Buffer;
 use anyport::net::{Socket, SocketHandle, listen};
-use anyport::sim::{Link, System, World};
-use anyport::{CompletionPort, ErrorKind, OperationKind, Packet};
+use anyport::sim::{JoinHandle, Link, System, World};
+use anyport::{CompletionPort, ErrorKind, GetError, OperationKind, Packet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,6 +25,10 @@ pub(crate) struct Plan {
     has_stuck_owners: bool,
     /// Receives are cancelled now and then, and started again.
     has_cancels: bool,
+    /// Threads end after a few packets, and others begin.
+    has_successors: bool,
+    /// How long threads wait before they look at something else.
+    patience: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +68,10 @@ impl Plan {
             fault,
             has_stuck_owners: seed.is_multiple_of(3),
             has_cancels: seed.is_multiple_of(2),
+            has_successors: seed.is_multiple_of(5),
+            // Not where minutes pass: that would be many looks.
+            patience: (seed.is_multiple_of(4) && matches!(fault, Fault::None | Fault::Resets))
+                .then_some(Duration::from_micros(300)),
         }
     }
 
@@ -107,6 +115,9 @@ struct Run {
     plan_bytes: usize,
     has_stuck_owners: bool,
     has_cancels: bool,
+    has_successors: bool,
+    patience: Option<Duration>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// Clients that are not over.
     asking: AtomicUsize,
     failed: AtomicUsize,
@@ -131,21 +142,17 @@ pub(crate) fn carry(world: &World, plan: &Plan) {
         plan_bytes: plan.bytes,
         has_stuck_owners: plan.has_stuck_owners,
         has_cancels: plan.has_cancels,
+        has_successors: plan.has_successors,
+        patience: plan.patience,
+        threads: Mutex::default(),
         asking: AtomicUsize::new(plan.connections),
         failed: AtomicUsize::new(0),
         packets: AtomicU64::new(0),
         served: Mutex::default(),
     });
-    let threads: Vec<_> = (0..plan.threads)
-        .map(|i| {
-            let run = Arc::clone(&run);
-            world.spawn(&format!("worker {i}"), move || {
-                while let Ok(packet) = run.port.get(None) {
-                    run.handle(packet);
-                }
-            })
-        })
-        .collect();
+    for _ in 0..plan.threads {
+        Run::start_thread(&run);
+    }
     for connection in 0..plan.connections {
         let socket = world.on_host(CLIENT, Socket::tcp_v4).expect("a socket");
         let handle = port.associate(socket, connection + 1).expect("associated");
@@ -171,7 +178,7 @@ pub(crate) fn carry(world: &World, plan: &Plan) {
     }
     while run.asking.load(Ordering::SeqCst) > 0 {
         world.sleep(Duration::from_millis(10));
-        let has_ended = world.now() < Duration::from_secs(600);
+        let has_ended = world.now() < Duration::from_secs(200);
         // Whoever only receives never learns that the other end is gone.
         let is_half_open = matches!(plan.fault, Fault::Partition | Fault::LostHost);
         if !has_ended && is_half_open {
@@ -185,17 +192,47 @@ pub(crate) fn carry(world: &World, plan: &Plan) {
     // Contexts hold handles and handles the port: what serves half-open connections is closed here.
     run.served.lock().expect("no panic").clear();
     port.close();
-    for thread in threads {
+    loop {
+        // Whoever ends has started its successor.
+        let Some(thread) = run.threads.lock().expect("no panic").pop() else { break };
         thread.join().expect("no handler panics");
     }
     assert!(run.packets.load(Ordering::SeqCst) > 0);
 }
 
 impl Run {
+    fn start_thread(run: &Arc<Self>) {
+        let this = Arc::clone(run);
+        let thread = run.world.spawn("worker", move || this.work());
+        run.threads.lock().expect("no panic").push(thread);
+    }
+
+    /// The life of a thread.
+    fn work(self: Arc<Self>) {
+        const PACKETS_MAX: usize = 9;
+        let mut packets = 0;
+        loop {
+            match self.port.get(self.patience) {
+                Ok(packet) => self.handle(packet),
+                // It is elsewhere for a while, and its place another's.
+                Err(GetError::TimedOut) => self.world.sleep(Duration::from_micros(50)),
+                Err(_) => return,
+            }
+            packets += 1;
+            if self.has_successors && packets > PACKETS_MAX {
+                return Self::start_thread(&self);
+            }
+        }
+    }
+
     fn handle(&self, packet: Packet<Context>) {
         let count = self.packets.fetch_add(1, Ordering::SeqCst);
         if self.has_stuck_owners && count.is_multiple_of(5) {
-            self.world.sleep(Duration::from_millis(3));
+            let sleep = || self.world.sleep(Duration::from_millis(3));
+            match count.is_multiple_of(2) {
+                true => sleep(),
+                false => self.port.blocking(sleep),
+            }
         }
         match packet.context.clone() {
             Context::Accepts => self.accepted(packet),

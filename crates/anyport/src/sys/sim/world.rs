@@ -89,7 +89,7 @@ impl World {
             state.threads.remove(me);
         });
         result.unwrap_or_else(|payload| {
-            eprintln!("this was seed {seed}; {}", how_to_repeat(seed));
+            eprintln!("this was seed {seed} of a simulated world{}", how_to_repeat(seed));
             resume_unwind(payload)
         })
     }
@@ -253,5 +253,11 @@ impl fmt::Debug for World {
 fn how_to_repeat(seed: u64) -> String {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("");
-    format!("again with: {SEED_VARIABLE}={seed} cargo test -p anyport --features sim {test}")
+    match std::env::var("CARGO_PKG_NAME") {
+        Ok(package) => {
+            let features = if package == "anyport" { " --features sim" } else { "" };
+            format!("; again with: {SEED_VARIABLE}={seed} cargo test -p {package}{features} {test}")
+        }
+        Err(_) => format!("; again with: {SEED_VARIABLE}={seed}"),
+    }
 }
