@@ -76,9 +76,11 @@ pub(crate) mod turns;
 
 #[cfg(anyport_fault_points)]
 macro_rules! fault_point {
-    ($name:ident) => {
-        crate::fault::control::reach(crate::fault::control::Point::$name)
-    };
+    ($name:ident) => {{
+        crate::fault::control::reach(crate::fault::control::Point::$name);
+        #[cfg(feature = "sim")]
+        crate::fault::turns::reach();
+    }};
 }
 
 #[cfg(all(not(anyport_fault_points), feature = "sim"))]
