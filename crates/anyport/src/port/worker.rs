@@ -76,6 +76,11 @@ impl WorkerPool {
         self.end();
     }
 
+    /// Stops, and waits for no thread: each ends by itself.
+    pub(crate) fn leave(mut self) {
+        self.threads.clear();
+    }
+
     /// Panics of handlers so far. The thread lives on after each.
     pub fn panics(&self) -> u64 {
         self.control.panics.load(Ordering::Relaxed)

@@ -87,9 +87,9 @@ impl Runtime {
     }
 
     /// Ends the runtime: no task can be spawned any more, and every task that lives is dropped by a
-    /// worker, at its next await; then what is under way is aborted and the workers end. Waits for
-    /// all that until `timeout` has passed. A poll or a blocking call that does not return cannot be
-    /// ended; the report counts them, and they go on by themselves.
+    /// worker, at its next await; what they had handed over is sent; then the workers end. Waits for all
+    /// that until `timeout` has passed, and aborts what is under way then. A poll or a blocking call that
+    /// does not return cannot be ended; the report counts them, and they go on by themselves.
     pub fn shut_down(mut self, timeout: Duration) -> Shutdown {
         self.end(timeout)
     }
@@ -102,14 +102,13 @@ impl Runtime {
         let tasks_left = shared.registry.wait_empty(deadline);
         let blocking_left = shared.blocking.shut_down(Some(deadline));
         shared.timers.shut_down();
+        let operations_left = shared.wait_for_operations(deadline);
         pool.stop();
         shared.port().close();
-        let operations_left = shared.port().stats().operations_live;
-        if tasks_left == 0 {
-            pool.join();
-        } else {
+        match tasks_left {
+            0 => pool.join(),
             // A worker is stuck in a poll: waiting for it could take forever.
-            std::mem::forget(pool);
+            _ => pool.leave(),
         }
         Shutdown { tasks_left, blocking_left, operations_left }
     }
@@ -138,7 +137,8 @@ pub struct Shutdown {
     pub tasks_left: usize,
     /// Blocking calls that did not return in time.
     pub blocking_left: usize,
-    /// Operations that the kernel had not given back yet; the engine waits for them by itself.
+    /// Operations that had not ended in time, such as sends to a peer that does not read: they were
+    /// aborted, and the engine waits by itself until the kernel has given them back.
     pub operations_left: usize,
 }
 

@@ -20,6 +20,10 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often a shutdown looks whether something is under way still.
+const OPERATIONS_LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) struct Shared {
     port: CompletionPort<Context>,
@@ -115,6 +119,18 @@ impl Shared {
     pub(super) fn run(&self, task: Runnable) {
         self.counters.count_poll();
         budget::with_fresh(|| self.counters.time_poll(|| task.run()));
+    }
+
+    /// Waits until nothing is under way, or until the deadline; says how much is. The last packet of an
+    /// operation drops what it belongs to: that closes a socket whose stream is gone.
+    pub(super) fn wait_for_operations(&self, deadline: Instant) -> usize {
+        loop {
+            let left = self.port.stats().operations_live;
+            if left == 0 || Instant::now() >= deadline {
+                return left;
+            }
+            std::thread::sleep(OPERATIONS_LOOK);
+        }
     }
 
     pub(super) fn metrics(&self) -> Metrics {

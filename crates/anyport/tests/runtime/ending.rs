@@ -44,7 +44,7 @@ pub(crate) fn a_shutdown_drops_every_task(kind: BackendKind) {
         }
     }
     let left = runtime.shut_down(AMPLE);
-    assert_eq!((left.tasks_left, left.blocking_left), (0, 0));
+    assert_eq!((left.tasks_left, left.blocking_left, left.operations_left), (0, 0, 0));
     assert_eq!(dropped.load(Ordering::SeqCst), 100);
     for mut peer in peers {
         assert_eq!(peer.read(&mut [0]).expect("an orderly end"), 0);
