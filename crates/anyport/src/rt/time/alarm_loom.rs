@@ -1,8 +1,8 @@
 //! Models of the driver's handshake that loom runs in every order of its threads' steps:
 //! `RUSTFLAGS="--cfg loom" cargo test -p anyport --lib --release loom_alarm`.
 //!
-//! Time stands still: no sleep ends by itself. So a timer that is earlier than what the driver
-//! sleeps for, and rings nobody, is a driver that sleeps for ever, which loom reports as a deadlock.
+//! Time stands still: no sleep ends by itself. So a timer that is due, and for which nobody rings, is
+//! a driver that sleeps for ever, which loom reports as a deadlock.
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -62,17 +62,19 @@ impl<const SHARDS: usize> Timers<SHARDS> {
         }
     }
 
-    /// Sleeps as the driver does until the earliest deadline is as early as `expected`.
-    fn drive_until(&self, expected: u64) {
+    /// Does as the driver at the tick `now`, which is that of the earliest timer, until it sees it.
+    fn drive(&self, now: u64) {
         loop {
             self.alarm.announce();
             let looks = self.shards.each_ref().map(|shard| *shard.lock().unwrap());
             let next = looks.into_iter().flatten().min();
-            if next == Some(expected) {
+            if next == Some(now) {
                 return;
             }
             self.alarm.sleep_until(next);
-            self.bed.sleep();
+            while self.alarm.asleep_until().is_none_or(|until| until > now) {
+                self.bed.sleep();
+            }
             self.alarm.rise();
         }
     }
@@ -83,7 +85,7 @@ fn loom_alarm_a_timer_is_never_missed() {
     model(None, || {
         let timers = Timers::<1>::new();
         let other = Arc::clone(&timers);
-        let driver = thread::spawn(move || other.drive_until(5));
+        let driver = thread::spawn(move || other.drive(5));
         timers.insert(0, 5);
         driver.join().unwrap();
     });
@@ -94,7 +96,7 @@ fn loom_alarm_an_earlier_timer_after_a_later_one_is_never_missed() {
     model(Some(4), || {
         let timers = Timers::<1>::new();
         let other = Arc::clone(&timers);
-        let driver = thread::spawn(move || other.drive_until(5));
+        let driver = thread::spawn(move || other.drive(5));
         timers.insert(0, 9);
         timers.insert(0, 5);
         driver.join().unwrap();
@@ -102,14 +104,14 @@ fn loom_alarm_an_earlier_timer_after_a_later_one_is_never_missed() {
 }
 
 #[test]
-fn loom_alarm_a_timer_whose_claim_finds_another_s_is_never_missed() {
+fn loom_alarm_timers_of_two_threads_are_never_missed() {
     model(Some(3), || {
         let timers = Timers::<2>::new();
         let spawn = |run: fn(&Timers<2>)| {
             let timers = Arc::clone(&timers);
             thread::spawn(move || run(&timers))
         };
-        let driver = spawn(|timers| timers.drive_until(3));
+        let driver = spawn(|timers| timers.drive(3));
         let other = spawn(|timers| timers.insert(1, 5));
         timers.insert(0, 3);
         driver.join().unwrap();
@@ -125,13 +127,30 @@ fn loom_alarm_two_inserters_with_two_timers_each_miss_nothing() {
             let timers = Arc::clone(&timers);
             thread::spawn(move || run(&timers))
         };
-        let driver = spawn(|timers| timers.drive_until(2));
+        let driver = spawn(|timers| timers.drive(2));
         let other = spawn(|timers| {
             timers.insert(1, 7);
             timers.insert(1, 2);
         });
         timers.insert(0, 9);
         timers.insert(0, 4);
+        driver.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_alarm_who_relies_on_the_ring_of_another_is_not_forgotten() {
+    model(Some(4), || {
+        let timers = Timers::<2>::new();
+        let spawn = |run: fn(&Timers<2>)| {
+            let timers = Arc::clone(&timers);
+            thread::spawn(move || run(&timers))
+        };
+        let driver = spawn(|timers| timers.drive(5));
+        // The same tick: one of them rings, or none.
+        let other = spawn(|timers| timers.insert(1, 5));
+        timers.insert(0, 5);
         driver.join().unwrap();
         other.join().unwrap();
     });

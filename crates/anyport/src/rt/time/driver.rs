@@ -123,22 +123,24 @@ impl Driver {
             self.alarm.announce();
             let next = shards.iter().filter_map(|shard| shard.next_expiration()).min();
             self.alarm.sleep_until(next);
-            // A waker may have parked on this thread and so used up a ring. That of a timer came
-            // before the looks then, which have seen the timer; that of the end is found here.
-            if !self.is_shut_down() {
-                self.sleep_until(next);
-            }
+            self.sleep();
             self.alarm.rise();
         }
     }
 
-    /// Returns at that tick, when it is rung, or for no reason.
-    fn sleep_until(&self, tick: Option<u64>) {
-        match tick.and_then(|tick| self.clock.instant_of(tick)) {
-            None => thread::park(),
-            Some(until) => {
-                let left = until.saturating_duration_since(self.clock.now());
-                if !left.is_zero() {
+    /// Until the tick that the alarm says has come, or the end.
+    ///
+    /// A waker may have parked on this thread before, and so used up a ring. That of a timer came
+    /// before the looks then, which have seen the timer; that of the end is found here.
+    fn sleep(&self) {
+        while !self.is_shut_down() {
+            match self.alarm.asleep_until().and_then(|tick| self.clock.instant_of(tick)) {
+                None => thread::park(),
+                Some(until) => {
+                    let left = until.saturating_duration_since(self.clock.now());
+                    if left.is_zero() {
+                        return;
+                    }
                     thread::park_timeout(left);
                 }
             }
@@ -151,6 +153,6 @@ impl Driver {
 
     #[cfg(all(test, not(loom)))]
     pub(super) fn sleeps_without_end(&self) -> bool {
-        self.alarm.is_endless() && matches!(*self.stage(), Stage::Running(_))
+        self.alarm.asleep_until().is_none() && matches!(*self.stage(), Stage::Running(_))
     }
 }
