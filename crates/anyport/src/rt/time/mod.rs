@@ -1,10 +1,10 @@
-//! Time: [`sleep`], [`timeout`] and [`interval`], for any number of tasks.
+//! Time: [`sleep()`], [`timeout()`] and [`interval()`], for any number of tasks.
 //!
 //! | | |
 //! |---|---|
-//! | [`sleep`], [`sleep_until`] | wait |
-//! | [`timeout`], [`timeout_at`] | give a future a limit |
-//! | [`interval`], [`interval_at`] | tick again and again |
+//! | [`sleep()`], [`sleep_until`] | wait |
+//! | [`timeout()`], [`timeout_at`] | give a future a limit |
+//! | [`interval()`], [`interval_at`] | tick again and again |
 //! | [`now`] | what time it is, in a simulation too |
 //! | [`Timers`] | what all of them wait by; a runtime has its own |
 //!

@@ -86,7 +86,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// ```
 /// use anyport::rt::{Runtime, time};
 /// use std::future::{Future, poll_fn};
-/// use std::pin::{Pin, pin};
+/// use std::pin::Pin;
 /// use std::task::Poll;
 /// use std::time::Duration;
 ///
