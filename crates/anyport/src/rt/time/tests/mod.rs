@@ -1,7 +1,6 @@
 //! What the futures and the driver promise. Nearly all of it in a time that is moved by hand; what
 //! needs the thread waits for timers of a few milliseconds to fire.
 
-mod bench;
 mod driver;
 mod interval;
 mod sleep;

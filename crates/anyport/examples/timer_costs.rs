@@ -1,12 +1,12 @@
-//! What a timer costs. Prints, and asserts no time:
-//! `cargo test -p anyport --lib --release rt::time::tests::bench -- --ignored --nocapture`.
+//! What a timer costs, alone and beside a million others.
+//!
+//! `cargo run --release --example timer_costs`
 
-use std::task::Waker;
+use anyport::rt::time::{Sleep, Timers};
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use super::super::{Sleep, Timers};
-use super::{ms, poll};
 
 const TIMERS: usize = 1_000_000;
 
@@ -19,27 +19,28 @@ fn timed<T>(what: &str, timers: usize, run: impl FnOnce() -> T) -> T {
 
 fn sleeps(timers: &Timers, count: usize) -> Vec<Sleep> {
     let now = timers.now();
-    (0..count).map(|n| Sleep::new_in(timers, now + ms(10_000 + n as u64 % 60_000))).collect()
+    (0..count)
+        .map(|n| Sleep::new_in(timers, now + Duration::from_millis(10_000 + n as u64 % 60_000)))
+        .collect()
 }
 
 fn insert(sleeps: &mut [Sleep]) {
     for sleep in sleeps {
-        assert!(poll(sleep, Waker::noop()).is_pending());
+        let poll = Pin::new(sleep).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll.is_pending());
     }
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn bench_a_million_timers() {
+fn main() {
     let timers = Timers::new();
     for round in ["cold", "warm"] {
         println!("-- {round}");
         let mut all = timed("make", TIMERS, || sleeps(&timers, TIMERS));
         timed("insert a million", TIMERS, || insert(&mut all));
         assert_eq!(timers.pending(), TIMERS);
-        let later = timers.now() + ms(90_000);
+        let later = timers.now() + Duration::from_secs(90);
         timed("reset each to later", TIMERS, || all.iter_mut().for_each(|s| s.reset(later)));
-        let earlier = timers.now() + ms(80_000);
+        let earlier = timers.now() + Duration::from_secs(80);
         timed("reset each to earlier", TIMERS, || all.iter_mut().for_each(|s| s.reset(earlier)));
         timed("poll each again", TIMERS, || insert(&mut all));
         timed("cancel a million", TIMERS, || drop(all));
