@@ -23,6 +23,12 @@ pub(super) fn with_fresh<R>(poll: impl FnOnce() -> R) -> R {
     poll()
 }
 
+/// Runs a poll that has no limit: of a future that a thread waits for by blocking.
+pub(super) fn without_limit<R>(poll: impl FnOnce() -> R) -> R {
+    let _restore = Restore(LEFT.replace(UNLIMITED));
+    poll()
+}
+
 struct Restore(u32);
 
 impl Drop for Restore {

@@ -202,7 +202,7 @@ impl Shared {
             }
             Context::Nobody => {}
         }
-        while let Some(task) = self.take_overflow() {
+        if let Some(task) = self.take_overflow() {
             self.run(task);
         }
     }

@@ -1,6 +1,7 @@
 //! The runtime: workers on a completion port, and the handle by which others reach it.
 
 use super::blocking::BlockingTask;
+use super::budget;
 use super::builder::Builder;
 use super::metrics::Metrics;
 use super::shared::{self, Entered, Shared};
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How long dropping a runtime waits for its tasks to end.
 const DROP_WAITS: Duration = Duration::from_secs(5);
+
+/// Longer than a process lives, and no more than a clock can be ahead.
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Workers that poll tasks and do their I/O, on one completion port.
 ///
@@ -96,7 +100,8 @@ impl Runtime {
 
     fn end(&mut self, timeout: Duration) -> Shutdown {
         let Some(pool) = self.pool.take() else { return Shutdown::default() };
-        let deadline = Instant::now() + timeout;
+        let now = Instant::now();
+        let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
         let shared = &self.handle.shared;
         shared.registry.close();
         let tasks_left = shared.registry.wait_empty(deadline);
@@ -184,7 +189,8 @@ impl Handle {
         let waker = Waker::from(Arc::clone(&parker));
         let mut cx = Context::from_waker(&waker);
         loop {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            let poll = budget::without_limit(|| future.as_mut().poll(&mut cx));
+            if let Poll::Ready(output) = poll {
                 return output;
             }
             if !parker.take() {
@@ -269,7 +275,7 @@ pub async fn yield_now() {
 }
 
 /// How a thread in `block_on` is woken. `thread::park` may return for a token of somebody else's, so
-/// the flag decides; and a token that was meant for this thread's other code is given back.
+/// the flag decides.
 struct Parker {
     thread: Thread,
     is_woken: AtomicBool,

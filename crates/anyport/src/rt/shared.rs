@@ -71,7 +71,10 @@ impl Shared {
 
     /// A task is to be polled.
     fn schedule(&self, task: Runnable) {
-        if let Some(task) = CAUGHT.with(|caught| caught.offer(self, task)) {
+        let mut task = Some(task);
+        // While the thread's locals are being destroyed it catches nothing.
+        let _ = CAUGHT.try_with(|caught| task = task.take().and_then(|t| caught.offer(self, t)));
+        if let Some(task) = task {
             self.post(task);
         }
     }
@@ -94,14 +97,21 @@ impl Shared {
         }
     }
 
-    /// A task that found the queue full.
+    /// A task that found the queue full. One at a time, behind a packet of the queue, so that neither
+    /// keeps the other from having its turn.
     pub(super) fn take_overflow(&self) -> Option<Runnable> {
         if self.overflow_len.load(Ordering::Acquire) == 0 {
             return None;
         }
         let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
         let task = overflow.pop_front();
+        let is_left = !overflow.is_empty();
         self.overflow_len.store(overflow.len(), Ordering::Release);
+        drop(overflow);
+        if is_left {
+            // For the next look; see `post`.
+            let _ = self.port.post(0, 0, Context::Nobody);
+        }
         task
     }
 

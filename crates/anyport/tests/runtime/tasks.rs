@@ -149,7 +149,13 @@ pub(crate) fn more_tasks_than_the_queue_holds_all_run(kind: BackendKind) {
     runtime.spawn(async move { gate.recv() }).detach();
     for _ in 0..TASKS {
         let count = Arc::clone(&count);
-        runtime.spawn(async move { count.fetch_add(1, Ordering::SeqCst) }).detach();
+        runtime
+            .spawn(async move {
+                // Again behind all the others.
+                rt::yield_now().await;
+                count.fetch_add(1, Ordering::SeqCst)
+            })
+            .detach();
     }
     release.send(()).expect("the worker waits");
     wait_until("all were polled", || count.load(Ordering::SeqCst) == TASKS);
@@ -196,7 +202,15 @@ pub(crate) fn a_task_may_wait_for_others_by_blocking(kind: BackendKind) {
     let handle = runtime.handle().clone();
     let inner = runtime.spawn(async move {
         let nested = handle.clone();
-        handle.block_on(async move { nested.spawn(async { 3 }).await })
+        handle.block_on(async move {
+            // More that is ready at once than a task may do in a turn.
+            let (mut stream, mut peer) = pair();
+            peer.write_all(b"x").expect("the peer sends");
+            for _ in 0..1000 {
+                assert_eq!(stream.peek(&mut [0]).await, Ok(1));
+            }
+            nested.spawn(async { 3 }).await
+        })
     });
     assert_eq!(runtime.block_on(inner).expect("it ends").expect("so does the other"), 3);
 }

@@ -46,15 +46,17 @@ enum UnderWay {
     Direct(Operation),
 }
 
-/// Bytes that arrived, from `start` on.
+/// Bytes that arrived and were not taken. Their end is kept beside the buffer: a boxed slice does not
+/// know how much of it was received.
 struct Piece {
     buffer: Buffer,
     start: usize,
+    end: usize,
 }
 
 impl Piece {
     fn bytes(&self) -> &[u8] {
-        &self.buffer.as_slice()[self.start..]
+        &self.buffer.as_slice()[self.start..self.end]
     }
 }
 
@@ -79,7 +81,7 @@ impl Reading {
     fn push(&mut self, buffers: Buffers, len: usize) {
         let Some(buffer) = buffers.into_one() else { return };
         if len > 0 && !self.is_closed {
-            self.waiting.push_back(Piece { buffer, start: 0 });
+            self.waiting.push_back(Piece { buffer, start: 0, end: len });
         }
     }
 
@@ -117,8 +119,10 @@ impl Connection {
         let reading = task::ready!(self.poll_some(cx, true))?;
         let Some(mut reading) = reading else { return Poll::Ready(Ok(Buffer::from(Vec::new()))) };
         match reading.waiting.pop_front() {
-            Some(piece) if piece.start == 0 => Poll::Ready(Ok(piece.buffer)),
-            // A read has taken a part.
+            Some(piece) if piece.bytes().len() == piece.buffer.len() => {
+                Poll::Ready(Ok(piece.buffer))
+            }
+            // A read has taken a part, or there is more in the buffer than was received.
             Some(piece) => Poll::Ready(Ok(Buffer::from(piece.bytes().to_vec()))),
             None => Poll::Ready(Ok(Buffer::from(Vec::new()))),
         }
@@ -223,6 +227,8 @@ impl Connection {
     ) -> Poll<Result<Option<LatchGuard<'_, Reading>>, Error>> {
         task::ready!(budget::poll_proceed(cx));
         let mut reading = self.reading.lock();
+        // Of a read whose future was forgotten: nobody else can be waiting for it.
+        reading.keep_direct();
         if !reading.waiting.is_empty() {
             return Poll::Ready(Ok(Some(reading)));
         }

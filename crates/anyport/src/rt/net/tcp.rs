@@ -51,8 +51,13 @@ impl TcpStream {
         let mut last =
             Error::new(ErrorKind::NotFound, "connect").with_detail("there is no address");
         for peer in addresses_of(peer).await? {
-            let socket = if peer.is_ipv4() { Socket::tcp_v4()? } else { Socket::tcp_v6()? };
-            match Self::connect_with(socket, peer).await {
+            // The system may lack one of the families: then the other's addresses are tried.
+            let socket = if peer.is_ipv4() { Socket::tcp_v4() } else { Socket::tcp_v6() };
+            let connected = match socket {
+                Ok(socket) => Self::connect_with(socket, peer).await,
+                Err(error) => Err(error),
+            };
+            match connected {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }

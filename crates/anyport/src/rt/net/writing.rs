@@ -110,14 +110,15 @@ impl Writing {
     fn fail(&self, error: Error) {
         // The first says why; what was queued behind it fails for the same reason.
         self.failure.lock().get_or_insert(error);
-        self.has_failed.store(true, Ordering::Release);
+        // Before the look at who waits, as that one looks here after it has said so.
+        self.has_failed.store(true, Ordering::SeqCst);
         if self.is_waiting.load(Ordering::SeqCst) {
             self.call();
         }
     }
 
     fn check(&self) -> Result<(), Error> {
-        if !self.has_failed.load(Ordering::Acquire) {
+        if !self.has_failed.load(Ordering::SeqCst) {
             return Ok(());
         }
         match *self.failure.lock() {
@@ -251,15 +252,14 @@ impl Connection {
         let mut awaited = self.writing.awaited.lock();
         awaited.number += 1;
         let number = awaited.number;
-        let nobodys = awaited.outcome.take();
         drop(awaited);
-        drop(nobodys);
         (number, Context::Written(Written { connection: Arc::clone(self), number }))
     }
 
     /// Waits for the awaited operation of this number.
     async fn ended(&self, number: u64) -> (Result<usize, Error>, Buffers) {
-        poll_fn(|cx| {
+        let mut dropped = AwaitDropped { writing: &self.writing, is_armed: true };
+        let outcome = poll_fn(|cx| {
             let mut awaited = self.writing.awaited.lock();
             debug_assert_eq!(awaited.number, number, "one write at a time is waited for");
             if let Some(outcome) = awaited.outcome.take() {
@@ -270,6 +270,29 @@ impl Connection {
             drop(before);
             Poll::Pending
         })
-        .await
+        .await;
+        dropped.is_armed = false;
+        outcome
+    }
+}
+
+/// Nobody waits for the write any more: if it fails, or has failed, whoever sends next learns of it.
+struct AwaitDropped<'a> {
+    writing: &'a Writing,
+    is_armed: bool,
+}
+
+impl Drop for AwaitDropped<'_> {
+    fn drop(&mut self) {
+        if !self.is_armed {
+            return;
+        }
+        let mut awaited = self.writing.awaited.lock();
+        awaited.number += 1;
+        let nobodys = awaited.outcome.take();
+        drop(awaited);
+        if let Some((Err(error), _)) = &nobodys {
+            self.writing.fail(*error);
+        }
     }
 }

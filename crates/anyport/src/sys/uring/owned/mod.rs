@@ -52,7 +52,8 @@ pub(crate) use take_over::TakeOver;
 /// and looks for them later. They come at once; this only bounds what a bug could do.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 
-/// How long the first wait for them is; each further one twice as long, up to a tenth of the whole.
+/// How long the first wait for them is; each that brings nothing makes the next twice as
+/// long, up to a tenth of the whole.
 const SETTLE_PAUSE_MIN: Duration = Duration::from_micros(50);
 
 /// How often the owner fetches completions that found the queue full before it lets others wait
@@ -416,6 +417,7 @@ impl OwnedLane {
         fault_point!(Cancelled);
         let start = Instant::now();
         let mut pause = SETTLE_PAUSE_MIN;
+        let mut to_come = usize::MAX;
         loop {
             // Short at first: a thread that steals may take the very completion that this waits for.
             let time = types::Timespec::from(pause);
@@ -426,8 +428,13 @@ impl OwnedLane {
             let _ = ring.submitter().submit_with_args(1, &arguments);
             let mut completions = self.completions.lock();
             completions.reap_all(pool);
-            if completions.disowned.is_empty() {
-                return;
+            match completions.disowned.len() {
+                0 => return,
+                left if left < to_come => {
+                    to_come = left;
+                    pause = SETTLE_PAUSE_MIN;
+                }
+                _ => {}
             }
             if start.elapsed() > SETTLE_MAX {
                 log::error!(
