@@ -1,13 +1,14 @@
 //! What a dropped future leaves behind: no byte and no connection is lost, and none comes twice.
 
 use super::world::{
-    Checked, Numbers, any_local, bytes, connect, give_up_after, pair, runtime, wait_until,
+    Checked, Numbers, any_local, bytes, connect, give_up_after, pair, reads_all, runtime,
+    wait_until,
 };
 use anyport::BackendKind;
 use anyport::buf::Buffer;
 use anyport::rt;
 use anyport::rt::net::TcpListener;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -113,12 +114,8 @@ pub(crate) fn a_dropped_write_runs_on_and_later_ones_follow_it(kind: BackendKind
     const WRITES: usize = 300;
     let runtime = runtime(kind);
     runtime.block_on(async {
-        let (mut stream, mut peer) = pair();
-        let reader = thread::spawn(move || {
-            let mut all = Vec::new();
-            peer.read_to_end(&mut all).expect("an orderly end");
-            all
-        });
+        let (mut stream, peer) = pair();
+        let reader = reads_all(peer);
         let (mut position, mut numbers) = (0, Numbers(5));
         for _ in 0..WRITES {
             let size = 1 + numbers.below(100_000);
@@ -143,12 +140,8 @@ pub(crate) fn a_dropped_write_runs_on_and_later_ones_follow_it(kind: BackendKind
 pub(crate) fn a_dropped_send_has_sent_all_or_nothing(kind: BackendKind) {
     let runtime = runtime(kind);
     runtime.block_on(async {
-        let (mut stream, mut peer) = pair();
-        let reader = thread::spawn(move || {
-            let mut all = Vec::new();
-            peer.read_to_end(&mut all).expect("an orderly end");
-            all
-        });
+        let (mut stream, peer) = pair();
+        let reader = reads_all(peer);
         let (mut position, mut numbers) = (0, Numbers(6));
         for _ in 0..500 {
             let size = 1 + numbers.below(100_000);

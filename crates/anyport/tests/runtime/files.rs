@@ -1,14 +1,12 @@
 //! Files of tasks.
 
-use super::world::{Checked, bytes, give_up_after, pair, runtime, wait_until};
+use super::world::{Checked, bytes, give_up_after, pair, reads_all, runtime, wait_until};
 use anyport::fs::OpenOptions;
 use anyport::rt;
 use anyport::rt::fs::File;
 use anyport::{BackendKind, ErrorKind};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 /// The path of a file that is gone at the end.
 struct Scratch(PathBuf);
@@ -111,12 +109,8 @@ pub(crate) fn a_part_of_a_file_is_sent_between_other_bytes(kind: BackendKind) {
     let (runtime, scratch) = (runtime(kind), Scratch::new());
     std::fs::write(scratch.path(), bytes(0, LEN)).expect("it is made");
     runtime.block_on(async {
-        let (mut stream, mut peer) = pair();
-        let reader = thread::spawn(move || {
-            let mut all = Vec::new();
-            peer.read_to_end(&mut all).expect("an orderly end");
-            all
-        });
+        let (mut stream, peer) = pair();
+        let reader = reads_all(peer);
         let file = File::open(scratch.path()).await.expect("it is there");
         stream.send(bytes(0, 10)).await.expect("it is handed over");
         assert_eq!(stream.send_file(&file, 10, Some(LEN as u64 - 30)).await, Ok(LEN - 30));

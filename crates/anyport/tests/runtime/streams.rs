@@ -1,6 +1,8 @@
 //! Streams: order, both ways of receiving, both of sending, half-closes, and who waits for whom.
 
-use super::world::{Checked, Numbers, any_local, bytes, give_up_after, pair, runtime, wait_until};
+use super::world::{
+    Checked, Numbers, any_local, bytes, give_up_after, pair, reads_all, runtime, wait_until,
+};
 use anyport::buf::Buffer;
 use anyport::rt;
 use anyport::rt::net::{TcpListener, TcpStream};
@@ -201,7 +203,7 @@ pub(crate) fn a_peer_that_does_not_read_holds_up_the_sender(kind: BackendKind) {
     const PART: usize = 64 * 1024;
     let runtime = runtime(kind);
     let _entered = runtime.handle().enter();
-    let (mut stream, mut peer) = pair();
+    let (mut stream, peer) = pair();
     let mut sent = 0;
     let mut cx = Context::from_waker(Waker::noop());
     // The system takes what its buffers hold; then too much is under way.
@@ -211,11 +213,7 @@ pub(crate) fn a_peer_that_does_not_read_holds_up_the_sender(kind: BackendKind) {
     }
     let under_way = sent as u64 - stream.bytes_sent();
     assert!(under_way <= (256 * 1024 + PART) as u64, "{under_way}");
-    let reader = thread::spawn(move || {
-        let mut all = Vec::new();
-        peer.read_to_end(&mut all).expect("an orderly end");
-        all
-    });
+    let reader = reads_all(peer);
     runtime.block_on(async {
         stream.send(bytes(sent, PART)).await.expect("there is room again");
         stream.flush().await.expect("all goes");

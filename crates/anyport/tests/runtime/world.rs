@@ -17,10 +17,12 @@ use anyport::BackendKind;
 use anyport::rt::Runtime;
 use anyport::rt::net::TcpStream;
 use std::future::poll_fn;
+use std::io::Read;
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::task::Poll;
+use std::thread;
 
 /// Runs a test on a backend, for so long at most; says so when the machine does not offer it.
 pub(crate) fn run(kind: BackendKind, test: fn(BackendKind)) {
@@ -28,7 +30,7 @@ pub(crate) fn run(kind: BackendKind, test: fn(BackendKind)) {
         return;
     }
     let (sender, ended) = channel();
-    let thread = std::thread::spawn(move || {
+    let thread = thread::spawn(move || {
         test(kind);
         let _ = sender.send(());
     });
@@ -58,6 +60,15 @@ pub(crate) fn single(kind: BackendKind) -> Runtime {
 pub(crate) fn pair() -> (TcpStream, std::net::TcpStream) {
     let (near, far) = loopback::streams();
     (TcpStream::from_socket(near).expect("a stream"), far)
+}
+
+/// A peer that reads until the other side has ended.
+pub(crate) fn reads_all(mut peer: std::net::TcpStream) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).expect("an orderly end");
+        all
+    })
 }
 
 /// After so many bytes a checked stream repeats itself: a prime, so that no buffer's size divides it.
