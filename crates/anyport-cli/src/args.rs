@@ -26,6 +26,7 @@ const ECHO_EXAMPLES: &str = "\
 Examples:
   anyport serve echo --listen 127.0.0.1:0           any free port, printed when ready
   anyport serve echo --framed --backend readiness
+  anyport serve echo --model tasks                  an async task a connection
   anyport serve echo --model threads                a blocking thread a connection
   anyport serve echo --stall-every 5000 --stall 20ms --stall-kind spin
 ";
@@ -90,7 +91,7 @@ pub(crate) struct EchoArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
     pub(crate) listen: SocketAddr,
-    /// port, or threads: a blocking thread for each connection
+    /// port, tasks (async, on the port), or threads: a blocking thread for each connection
     #[arg(
         long, value_enum, value_name = "MODEL", hide_possible_values = true,
         default_value_t = Model::Port
@@ -181,6 +182,8 @@ pub(crate) struct DemoArgs {
 pub(crate) enum Model {
     /// Completion port: a few workers take any completed packet
     Port,
+    /// Async on the port: a task for each connection
+    Tasks,
     /// A blocking thread for each connection
     Threads,
 }
@@ -190,6 +193,7 @@ impl Model {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Port => "port",
+            Self::Tasks => "tasks",
             Self::Threads => "threads",
         }
     }

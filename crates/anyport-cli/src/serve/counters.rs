@@ -1,6 +1,6 @@
 //! What a server counts: connections, and errors by kind.
 //!
-//! Counted once a connection or an error, never once a message, so that both models pay nothing
+//! Counted once a connection or an error, never once a message, so that the models pay nothing
 //! for it.
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //!
 //! No I/O. The bytes of frames that arrived whole are sent from where they are; only a frame that
 //! spans receives is copied. Memory grows with the bytes that came, never with what a header
-//! claims. Both models call it.
+//! claims. The models call it.
 
 use std::fmt;
 

@@ -1,14 +1,16 @@
-//! `anyport serve echo`: sends back what comes in, by one of two models.
+//! `anyport serve echo`: sends back what comes in, by one of three models.
 //!
-//! `port` is the completion port; `threads` is the blocking baseline that it is compared with.
-//! Both take the same settings, count the same errors, and end the same way: on the first signal
+//! `port` is the completion port, `tasks` the async runtime on it; `threads` is the blocking baseline
+//! that they are compared with. All take the same settings, count the same errors, and end the same way: on the first signal
 //! they stop accepting and end, on the second at once.
 
 mod counters;
 mod framed;
 pub(crate) mod port;
 mod stall;
+mod tasks;
 mod threads;
+mod whole;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -30,7 +32,7 @@ const BACKLOG: i32 = 4096;
 /// Bytes taken by one receive where the program brings the buffer.
 const RECEIVE_LEN: usize = 16 * 1024;
 
-/// What both models share.
+/// What the models share.
 struct Echo {
     /// The longest payload of a frame; none when raw.
     frame_max: Option<usize>,
@@ -74,6 +76,7 @@ fn serve(args: &EchoArgs, interrupt: &Interrupt) -> Result<(), String> {
     });
     let running = match args.model {
         Model::Threads => threads::start(listener, Arc::clone(&echo))?,
+        Model::Tasks => tasks::start(listener, Arc::clone(&echo), args)?,
         Model::Port => port::start(listener, Arc::clone(&echo), args)?,
     };
     announce(addr, &running.chosen)?;

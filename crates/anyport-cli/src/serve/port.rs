@@ -2,19 +2,20 @@
 //!
 //! A connection lives exactly as long as it has an operation under way: each operation carries it
 //! as its context, so the last packet closes the socket. Received buffers are sent back as they
-//! are. What waits to be sent on a connection is bounded: above a mark its receiving pauses. This
-//! is the one file of the program that knows the engine.
+//! are. What waits to be sent on a connection is bounded: above a mark its receiving pauses. With
+//! `tasks.rs` this is what the program knows of the engine.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyport::buf::{Buffer, Buffers};
+use anyport::buf::Buffers;
 use anyport::net::{Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, Error, ErrorKind, OperationKind, Packet, WorkerPool};
 
-use super::framed::{FrameAssembler, FrameBytes, FrameTooLong, Frames};
+use super::framed::{FrameAssembler, FrameTooLong, Frames};
+use super::whole::whole;
 use super::{Echo, Running};
 use crate::args::{Backend, EchoArgs, Receive};
 
@@ -40,6 +41,24 @@ pub(crate) fn backends() -> Vec<(Backend, Result<(), String>)> {
     all.filter_map(|(kind, availability)| Some((name_of(kind)?, availability))).collect()
 }
 
+/// The backend that was asked for; none: the best.
+pub(super) fn kind_of(backend: Backend) -> Option<BackendKind> {
+    match backend {
+        Backend::Auto => None,
+        Backend::IoUring => Some(BackendKind::IoUring),
+        Backend::Readiness => Some(BackendKind::Readiness),
+        Backend::Windows => Some(BackendKind::Windows),
+    }
+}
+
+/// How many workers that is.
+pub(super) fn workers(args: &EchoArgs) -> usize {
+    match args.workers {
+        0 => 2 * std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
 /// Starts accepting.
 pub(super) fn start(
     listener: TcpListener,
@@ -48,20 +67,14 @@ pub(super) fn start(
 ) -> Result<Running, String> {
     let fail = |what: &str, error: Error| format!("{what}: {error}");
     let mut builder = CompletionPort::<Context>::builder().concurrency(args.concurrency);
-    builder = match args.backend {
-        Backend::Auto => builder,
-        Backend::IoUring => builder.backend(BackendKind::IoUring),
-        Backend::Readiness => builder.backend(BackendKind::Readiness),
-        Backend::Windows => builder.backend(BackendKind::Windows),
-    };
+    if let Some(kind) = kind_of(args.backend) {
+        builder = builder.backend(kind);
+    }
     let port = builder.build().map_err(|error| fail("cannot build the completion port", error))?;
     let listener = port
         .associate(Socket::from(listener), 0)
         .map_err(|refused| fail("cannot associate the listener", refused.error))?;
-    let workers = match args.workers {
-        0 => 2 * std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
+    let workers = workers(args);
     let server = Server { port: port.clone(), listener, echo, receive: args.receive };
     server.accept().map_err(|error| fail("cannot accept", error))?;
     let pool = WorkerPool::builder(&port)
@@ -267,30 +280,9 @@ impl Server {
             self.refuse(connection, too_long);
         }
         drop(state);
-        let stall = &self.echo.stall;
-        match bytes {
-            FrameBytes::Prefix(0) => {}
-            FrameBytes::Prefix(len) => {
-                let whole = match received.into_pooled() {
-                    Ok(mut pooled) => {
-                        pooled.truncate(len);
-                        stall.on_frames(count, &mut pooled);
-                        pooled.into()
-                    }
-                    // Receives give pooled buffers; any other is copied rather than trusted.
-                    Err(other) => {
-                        let mut copied = other.as_slice()[..len].to_vec();
-                        stall.on_frames(count, &mut copied);
-                        Buffer::from(copied)
-                    }
-                };
-                self.send(connection, whole.into(), len);
-            }
-            FrameBytes::Joined(mut bytes) => {
-                stall.on_frames(count, &mut bytes);
-                let len = bytes.len();
-                self.send(connection, bytes.into(), len);
-            }
+        if let Some(whole) = whole(received, bytes, count, &self.echo.stall) {
+            let len = whole.len();
+            self.send(connection, whole.into(), len);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Stalls on purpose: every N-th message of the process blocks its handler, or burns its core.
 //!
-//! Shows who else has to wait. Both models call it for each message, in the handler; the echo stays
+//! Shows who else has to wait. The models call it for each message, in the handler; the echo stays
 //! right, but that the frame of a stalled message carries a mark, so that a client can tell those
 //! messages from the ones that had to wait for them.
 

@@ -23,7 +23,8 @@ fn demo_writes_a_row_for_every_server_and_round() {
     let _ = std::fs::remove_file(&file);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let rows: Vec<Value> = serde_json::from_slice(&json).expect("a list");
-    assert_eq!(rows.len(), 2 * kinds().len());
+    let compared = kinds().iter().filter(|kind| !kind.iter().any(|arg| arg == "tasks")).count();
+    assert_eq!(rows.len(), 2 * compared);
     for row in &rows {
         assert_eq!(
             (row["errors"].as_u64(), row["wrong_bytes"].as_u64()),

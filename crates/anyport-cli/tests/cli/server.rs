@@ -12,7 +12,9 @@ pub(crate) fn kinds() -> Vec<Kind> {
     let mut kinds = vec![vec!["--model".to_owned(), "threads".to_owned()]];
     for (backend, availability) in anyport::available_backends() {
         if availability.is_ok() {
-            kinds.push(["--model", "port", "--backend", backend.name()].map(Into::into).into());
+            for model in ["port", "tasks"] {
+                kinds.push(["--model", model, "--backend", backend.name()].map(Into::into).into());
+            }
         }
     }
     kinds
