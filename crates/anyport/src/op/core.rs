@@ -46,6 +46,8 @@ pub(crate) struct Core {
     starved: Mutex<Vec<Token>>,
     /// A pooled buffer came back while somebody waited for one.
     has_returned_buffer: AtomicBool,
+    /// Set before `is_closed`, or long before.
+    refuses_starts: AtomicBool,
     is_closed: AtomicBool,
     /// Tells the layer above that `ready` or `starved` wants a thread.
     on_ready: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -68,6 +70,7 @@ impl Core {
             ready_len: AtomicUsize::new(0),
             starved: Mutex::new(Vec::new()),
             has_returned_buffer: AtomicBool::new(false),
+            refuses_starts: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             on_ready: OnceLock::new(),
             rejected: AtomicU64::new(0),
@@ -106,8 +109,20 @@ impl Core {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// From now on every start is refused. Operations under way are not touched.
+    /// True after `refuse_starts`, and after `set_closed`.
+    pub(crate) fn refuses_starts(&self) -> bool {
+        self.refuses_starts.load(Ordering::Acquire)
+    }
+
+    /// From now on every start is refused. Operations under way are not touched, and what they bring
+    /// is handed out.
+    pub(crate) fn refuse_starts(&self) {
+        self.refuses_starts.store(true, Ordering::Release);
+    }
+
+    /// As `refuse_starts`; and nobody waits for packets any more.
     pub(crate) fn set_closed(&self) {
+        self.refuse_starts();
         self.is_closed.store(true, Ordering::Release);
     }
 

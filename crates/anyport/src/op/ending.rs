@@ -69,7 +69,7 @@ impl Core {
         }
     }
 
-    /// The port is closed: ends whatever is under way.
+    /// Starts are refused: ends whatever is under way.
     pub(crate) fn abort_all(&self) {
         for (handle, token) in self.all_current() {
             let mut state = handle.state();

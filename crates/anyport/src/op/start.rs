@@ -98,7 +98,7 @@ impl Core {
             return refuse(error.with_detail("the port's limit of operations is reached"), spec);
         };
         let mut body = self.table.lock(index);
-        if self.is_closed() {
+        if self.refuses_starts() {
             // Closed since the look above. From the reservation on the clerk waits for the slot;
             // before it, it may have ended already. And with the lock held: who clears the contexts
             // of a closed port takes it.
@@ -166,7 +166,7 @@ impl Core {
         kind: OperationKind,
     ) -> Result<(), Error> {
         let action = kind.action();
-        if self.is_closed() {
+        if self.refuses_starts() {
             return Err(Error::new(ErrorKind::Closed, action));
         }
         if handle.is_closed.load(Ordering::Relaxed) {

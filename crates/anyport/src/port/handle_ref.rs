@@ -96,7 +96,7 @@ impl<T: Send + 'static> HandleRef<T> {
         association: Option<Association>,
     ) -> Result<Self, (Error, Descriptor)> {
         let port = Arc::clone(port.inner());
-        if port.core.is_closed() {
+        if port.core.refuses_starts() {
             return Err((Error::new(ErrorKind::Closed, "associate a handle"), descriptor));
         }
         if let Err(error) = port.core.backend().attach(&mut descriptor) {

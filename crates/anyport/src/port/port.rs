@@ -172,6 +172,13 @@ impl<T: Send + 'static> CompletionPort<T> {
         self.inner.release_streams();
     }
 
+    /// Refuses starts as [`close`](Self::close) does and aborts what is under way, while threads go on
+    /// taking packets: so each of those operations has its packet handed out.
+    pub(crate) fn abort_all(&self) {
+        self.inner.core.refuse_starts();
+        self.inner.core.abort_all();
+    }
+
     /// Closes the port: every waiter and later caller learns of it. Packets posted before are
     /// still handed out; operations under way are aborted.
     pub fn close(&self) {

@@ -137,6 +137,7 @@ impl Builder {
             .thread_name(self.thread_name)
             .on_start(move |number| {
                 Counters::adopt(number);
+                of_start.adopt_worker();
                 ENTERED.with(|entered| *entered.borrow_mut() = Some(shared::enter(&of_start)));
                 if let Some(f) = &on_start {
                     f(number);
@@ -195,7 +196,6 @@ impl Shared {
             Context::Sending(sending) => sending.fail(ended(()).result.err()),
             Context::Written(written) => {
                 let woken = self.catching(|| written.end(ended(())));
-                drop(written);
                 if let Some(task) = woken {
                     self.run(task);
                 }

@@ -20,6 +20,10 @@ use std::time::{Duration, Instant};
 /// How long dropping a runtime waits for its tasks to end.
 const DROP_WAITS: Duration = Duration::from_secs(5);
 
+/// How long an end waits for the packets of what it has aborted: only what no cancel reaches, such as
+/// a read of a file, takes longer.
+const ABORT_WAITS: Duration = Duration::from_secs(1);
+
 /// Longer than a process lives, and no more than a clock can be ahead.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -100,14 +104,21 @@ impl Runtime {
 
     fn end(&mut self, timeout: Duration) -> Shutdown {
         let Some(pool) = self.pool.take() else { return Shutdown::default() };
-        let now = Instant::now();
-        let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
         let shared = &self.handle.shared;
+        // A worker that waited for its own task would wait in vain.
+        let waits = if shared.is_of_this_worker() { Duration::ZERO } else { timeout };
+        let now = Instant::now();
+        let deadline = now.checked_add(waits).unwrap_or(now + FOR_EVER);
         shared.registry.close();
         let tasks_left = shared.registry.wait_empty(deadline);
         let blocking_left = shared.blocking.shut_down(Some(deadline));
         shared.timers.shut_down();
         let operations_left = shared.wait_for_operations(deadline);
+        if operations_left > 0 {
+            // While there are workers: a thread may wait in `block_on` for one of them.
+            shared.port().abort_all();
+            shared.wait_for_operations(Instant::now() + waits.min(ABORT_WAITS));
+        }
         pool.stop();
         shared.port().close();
         match tasks_left {
@@ -115,6 +126,7 @@ impl Runtime {
             // A worker is stuck in a poll: waiting for it could take forever.
             _ => pool.leave(),
         }
+        shared.drop_queued();
         Shutdown { tasks_left, blocking_left, operations_left }
     }
 }

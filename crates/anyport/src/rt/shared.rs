@@ -121,6 +121,7 @@ impl Shared {
         CAUGHT.with(|caught| {
             let _end = caught.begin(self);
             f();
+            // Before the end, which would have it polled by any worker.
             caught.task.take()
         })
     }
@@ -129,6 +130,27 @@ impl Shared {
     pub(super) fn run(&self, task: Runnable) {
         self.counters.count_poll();
         budget::with_fresh(|| self.counters.time_poll(|| task.run()));
+    }
+
+    /// The calling thread is a worker of this runtime.
+    pub(super) fn is_of_this_worker(&self) -> bool {
+        let of = WORKS_FOR.try_with(Cell::get);
+        of.is_ok_and(|of| std::ptr::eq(of, self))
+    }
+
+    /// The calling thread becomes a worker of this runtime.
+    pub(super) fn adopt_worker(&self) {
+        WORKS_FOR.set(self);
+    }
+
+    /// Drops the tasks that wait to be polled, after the workers were told to end. They refer to this,
+    /// so neither would be freed.
+    pub(super) fn drop_queued(&self) {
+        let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = std::mem::take(&mut *overflow);
+        drop(overflow);
+        drop(tasks);
+        while self.port.stats().posted_waiting > 0 && self.port.get(Some(Duration::ZERO)).is_ok() {}
     }
 
     /// Waits until nothing is under way, or until the deadline; says how much is. The last packet of an
@@ -165,6 +187,8 @@ impl Shared {
 
 thread_local! {
     static CAUGHT: Caught = const { Caught { of: Cell::new(std::ptr::null()), task: Cell::new(None) } };
+    /// The runtime whose worker the thread is; else null. Compared only.
+    static WORKS_FOR: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
     static CURRENT: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
 }
 
@@ -176,9 +200,9 @@ struct Caught {
 }
 
 impl Caught {
-    fn begin(&self, shared: &Shared) -> CatchEnd<'_> {
+    fn begin<'a>(&'a self, shared: &'a Shared) -> CatchEnd<'a> {
         self.of.set(shared);
-        CatchEnd(self)
+        CatchEnd { caught: self, shared }
     }
 
     /// Gives the task back unless it is to be polled here.
@@ -199,11 +223,18 @@ impl Caught {
     }
 }
 
-struct CatchEnd<'a>(&'a Caught);
+struct CatchEnd<'a> {
+    caught: &'a Caught,
+    shared: &'a Shared,
+}
 
 impl Drop for CatchEnd<'_> {
     fn drop(&mut self) {
-        self.0.of.set(std::ptr::null());
+        self.caught.of.set(std::ptr::null());
+        // Left only by a panic of the packet's handler.
+        if let Some(task) = self.caught.task.take() {
+            self.shared.post(task);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tasks: futures that the workers poll, and the handles by which others wait for them.
 
+use super::budget;
 use super::join_error::JoinError;
 use super::registry::{Entry, TaskState};
 use async_task::{FallibleTask, Runnable};
@@ -20,10 +21,35 @@ pin_project! {
         future: Option<F>,
         entry: Entry,
     }
+
+    impl<F> PinnedDrop for Spawned<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // Of a task that is dropped in a queue: nobody is left to be told of the panic, and the
+            // executor would end the process.
+            let mut this = this.project();
+            let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+            if dropped.is_err() {
+                log::error!("a destructor of a task panicked as its runtime ended");
+            }
+        }
+    }
+}
+
+/// What a task came to. Nobody may want it: then it is dropped where the executor would end the
+/// process if that panicked.
+struct Ended<T>(Option<Result<T, JoinError>>);
+
+impl<T> Drop for Ended<T> {
+    fn drop(&mut self) {
+        let Some(result) = self.0.take() else { return };
+        if catch_unwind(AssertUnwindSafe(|| drop(result))).is_err() {
+            log::error!("the result of a task that nobody waited for panicked as it was dropped");
+        }
+    }
 }
 
 impl<F: Future> Future for Spawned<F> {
-    type Output = Result<F::Output, JoinError>;
+    type Output = Ended<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -41,10 +67,14 @@ impl<F: Future> Future for Spawned<F> {
         };
         // Its destructors are the task's code as well: the executor would end the process.
         let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
-        Poll::Ready(match dropped {
+        Poll::Ready(Ended(Some(match dropped {
             Ok(()) => result,
-            Err(payload) => Err(JoinError::panicked(payload)),
-        })
+            Err(payload) => {
+                // Dropped with care as well.
+                drop(Ended(Some(result)));
+                Err(JoinError::panicked(payload))
+            }
+        })))
     }
 }
 
@@ -84,7 +114,7 @@ where
 #[must_use = "the task goes on by itself; `detach` says so"]
 pub struct JoinHandle<T> {
     /// `None` after it has ended, and of one that was never started.
-    task: Option<FallibleTask<Result<T, JoinError>>>,
+    task: Option<FallibleTask<Ended<T>>>,
     state: Option<Arc<TaskState>>,
 }
 
@@ -123,10 +153,16 @@ impl<T> Future for JoinHandle<T> {
         let Some(task) = &mut self.task else {
             return Poll::Ready(Err(JoinError::cancelled(SHUT_DOWN)));
         };
-        let ended = ready!(Pin::new(task).poll(cx));
+        ready!(budget::poll_proceed(cx));
+        let poll = Pin::new(task).poll(cx);
+        if poll.is_pending() {
+            budget::refund();
+        }
+        let ended = ready!(poll);
         self.task = None;
         // Without a result its runtime was dropped with the task in a queue.
-        Poll::Ready(ended.unwrap_or_else(|| Err(JoinError::cancelled(SHUT_DOWN))))
+        let result = ended.and_then(|mut ended| ended.0.take());
+        Poll::Ready(result.unwrap_or_else(|| Err(JoinError::cancelled(SHUT_DOWN))))
     }
 }
 

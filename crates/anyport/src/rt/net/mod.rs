@@ -4,6 +4,7 @@
 //! dropped future loses nothing. What is sent belongs to the operation that sends it.
 
 mod accepting;
+mod backlog;
 mod connection;
 mod listener;
 mod once;

@@ -45,11 +45,12 @@ pub(crate) async fn complete<K: Send + Sync + 'static>(
         return Err(Rejected { error, context: (), buffers });
     }
     let ended = poll_fn(|cx| {
+        let waker = cx.waker().clone();
         let mut state = once.state.lock();
         if let Some(ended) = state.ended.take() {
             return Poll::Ready(ended);
         }
-        let before = state.waker.replace(cx.waker().clone());
+        let before = state.waker.replace(waker);
         drop(state);
         drop(before);
         Poll::Pending

@@ -4,6 +4,8 @@
 //! cancelled at a bound, and starts again when all was taken. A read into a buffer of the caller's is
 //! an operation of its own while no stream runs; else it copies. Whatever arrives for a future that
 //! was dropped joins what waits here, so bytes come in order and once, whoever asks.
+//!
+//! Buffers and wakers may have destructors of the user's: none is dropped while the side is locked.
 
 use super::connection::Connection;
 use crate::buf::{Buffer, Buffers};
@@ -19,6 +21,12 @@ use std::task::{self, Poll, Waker};
 /// Pieces that wait for a reader before receiving pauses. A piece is a pooled buffer, of up to 64
 /// KiB where a connection brings much.
 const WAITING_MAX: usize = 8;
+
+/// Pieces that one call uses up at most.
+const SPENT_MAX: usize = 8;
+
+/// Pieces that were used up, to be dropped when the side is free again.
+type Spent = [Option<Piece>; SPENT_MAX];
 
 #[derive(Default)]
 pub(super) struct Reading {
@@ -61,39 +69,48 @@ impl Piece {
 }
 
 impl Reading {
+    /// As much of what waits as one call takes.
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.waiting.iter().map(Piece::bytes)
+        self.waiting.iter().take(SPENT_MAX).map(Piece::bytes)
     }
 
-    /// The first `len` bytes of what waits were taken.
-    fn consume(&mut self, mut len: usize) {
-        while let Some(piece) = self.waiting.front_mut() {
+    /// The first `len` bytes of `pieces` were taken; the pieces that are used up come back.
+    fn consume(&mut self, mut len: usize) -> Spent {
+        let mut spent = Spent::default();
+        for place in &mut spent {
+            let Some(piece) = self.waiting.front_mut() else { break };
             let rest = piece.bytes().len();
             if len < rest {
                 piece.start += len;
-                return;
+                break;
             }
             len -= rest;
-            self.waiting.pop_front();
+            *place = self.waiting.pop_front();
         }
+        spent
     }
 
-    fn push(&mut self, buffers: Buffers, len: usize) {
-        let Some(buffer) = buffers.into_one() else { return };
-        if len > 0 && !self.is_closed {
-            self.waiting.push_back(Piece { buffer, start: 0, end: len });
+    /// Keeps what a receive brought; what is not kept comes back.
+    fn push(&mut self, buffers: Buffers, len: usize) -> Buffers {
+        if len == 0 || self.is_closed {
+            return buffers;
         }
+        match buffers.into_one() {
+            Some(buffer) => self.waiting.push_back(Piece { buffer, start: 0, end: len }),
+            None => debug_assert!(false, "a receive into one buffer gives one back"),
+        }
+        Buffers::None
     }
 
-    /// Where a direct read would be, when it was dropped meanwhile.
-    fn keep_direct(&mut self) {
-        if let Some((result, buffer)) = self.direct.take() {
-            match result {
-                Ok(0) => self.end = Some(Ok(())),
-                Ok(len) => self.push(buffer.into(), len),
-                Err(error) => self.fail(error),
-            }
+    /// Keeps what a direct read brought that was dropped meanwhile; what is not kept comes back.
+    fn keep_direct(&mut self) -> Buffers {
+        let Some((result, buffer)) = self.direct.take() else { return Buffers::None };
+        match result {
+            Ok(0) => self.end = Some(Ok(())),
+            Ok(len) => return self.push(buffer.into(), len),
+            Err(error) => self.fail(error),
         }
+        buffer.into()
     }
 
     fn fail(&mut self, error: Error) {
@@ -118,7 +135,9 @@ impl Connection {
     ) -> Poll<Result<Buffer, Error>> {
         let reading = task::ready!(self.poll_some(cx, true))?;
         let Some(mut reading) = reading else { return Poll::Ready(Ok(Buffer::from(Vec::new()))) };
-        match reading.waiting.pop_front() {
+        let piece = reading.waiting.pop_front();
+        drop(reading);
+        match piece {
             Some(piece) if piece.bytes().len() == piece.buffer.len() => {
                 Poll::Ready(Ok(piece.buffer))
             }
@@ -147,9 +166,9 @@ impl Connection {
             out[copied..copied + len].copy_from_slice(&piece[..len]);
             copied += len;
         }
-        if !is_peek {
-            reading.consume(copied);
-        }
+        let spent = if is_peek { Spent::default() } else { reading.consume(copied) };
+        drop(reading);
+        drop(spent);
         Poll::Ready(Ok(copied))
     }
 
@@ -181,7 +200,9 @@ impl Connection {
             let mut own = buffer.take().unwrap_or_default();
             if !reading.waiting.is_empty() {
                 let len = own.fill_from(reading.pieces());
-                reading.consume(len);
+                let spent = reading.consume(len);
+                drop(reading);
+                drop(spent);
                 return Poll::Ready((Ok(len), own));
             }
             // Nothing waits and nothing is under way: straight into the caller's buffer.
@@ -227,8 +248,13 @@ impl Connection {
     ) -> Poll<Result<Option<LatchGuard<'_, Reading>>, Error>> {
         task::ready!(budget::poll_proceed(cx));
         let mut reading = self.reading.lock();
-        // Of a read whose future was forgotten: nobody else can be waiting for it.
-        reading.keep_direct();
+        if reading.direct.is_some() {
+            // Of a read whose future was forgotten: nobody else can be waiting for it.
+            let unkept = reading.keep_direct();
+            drop(reading);
+            drop(unkept);
+            reading = self.reading.lock();
+        }
         if !reading.waiting.is_empty() {
             return Poll::Ready(Ok(Some(reading)));
         }
@@ -260,9 +286,10 @@ impl Connection {
     pub(super) fn on_received(&self, packet: Ended) {
         let Ended { result, buffers, more, .. } = packet;
         let mut reading = self.reading.lock();
+        let mut unkept = Buffers::None;
         match result {
             Ok(0) => reading.end = Some(Ok(())),
-            Ok(len) => reading.push(buffers, len),
+            Ok(len) => unkept = reading.push(buffers, len),
             Err(error) => reading.fail(error),
         }
         let is_full = reading.waiting.len() >= WAITING_MAX || reading.is_closed;
@@ -281,6 +308,7 @@ impl Connection {
         let has_news = !more || !reading.waiting.is_empty() || reading.end.is_some();
         let waker = has_news.then(|| reading.waker.take()).flatten();
         drop(reading);
+        drop(unkept);
         if let Some(operation) = pause {
             // Fails when the stream has just ended; its last packet says so.
             let _ = self.socket.cancel(operation);
@@ -296,11 +324,13 @@ impl Connection {
         reading.under_way = UnderWay::Nothing;
         let buffer = packet.buffers.into_one().unwrap_or_default();
         reading.direct = Some((packet.result, buffer));
-        if reading.is_direct_dropped {
-            reading.keep_direct();
-        }
+        let unkept = match reading.is_direct_dropped {
+            true => reading.keep_direct(),
+            false => Buffers::None,
+        };
         let waker = reading.waker.take();
         drop(reading);
+        drop(unkept);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -338,7 +368,9 @@ impl Drop for DirectDropped<'_> {
         if self.is_armed {
             let mut reading = self.connection.reading.lock();
             reading.is_direct_dropped = true;
-            reading.keep_direct();
+            let unkept = reading.keep_direct();
+            drop(reading);
+            drop(unkept);
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::connection::Connection;
 use crate::buf::{Buffer, Buffers};
 use crate::error::Error;
-use crate::rt::context::Context;
 use crate::rt::fs::File;
 use std::fmt;
 use std::future::poll_fn;
@@ -148,8 +147,7 @@ impl OwnedWriteHalf {
 
 impl Drop for OwnedWriteHalf {
     fn drop(&mut self) {
-        // Refused where it was shut down already; its packet finds nobody who waits.
-        let _ = self.connection.socket.disconnect(Context::Nobody);
+        self.connection.close_writing();
     }
 }
 

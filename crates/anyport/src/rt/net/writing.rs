@@ -4,36 +4,41 @@
 //! long as not too much waits to be sent; then it waits. A `write` waits for its operation and has the
 //! buffer back. Both leave in the order in which they were started.
 
+use super::backlog::Backlog;
 use super::connection::Connection;
 use crate::buf::Buffers;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::latch::Latch;
 use crate::net::Transmission;
 use crate::rt::budget;
 use crate::rt::context::{Context, Ended};
 use crate::rt::fs::File;
 use std::future::poll_fn;
+use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{self, Poll, Waker};
 
-/// Bytes of sends under way above which a further send waits.
-const UNDER_WAY_MAX: usize = 256 * 1024;
+/// A backlog above which a further send waits, in bytes.
+const BACKLOG_MAX: usize = 256 * 1024;
 
-/// A send waits until less than this is under way, so that it does not wait for each.
-const RESUME_BELOW: usize = UNDER_WAY_MAX / 2;
+/// A send waits until less than this is left, so that it does not wait for each.
+const RESUME_BELOW: usize = BACKLOG_MAX / 2;
 
-#[derive(Default)]
 pub(super) struct Writing {
-    under_way: AtomicUsize,
+    backlog: Backlog,
     sent: AtomicU64,
-    /// Somebody waits in `waiter`. Set before the last look at `under_way`, so that of that look and
-    /// the end of a send one sees the other.
-    is_waiting: AtomicBool,
-    waiter: Latch<Option<Waker>>,
-    has_failed: AtomicBool,
-    failure: Latch<Option<Error>>,
     awaited: Latch<Awaited>,
+}
+
+impl Default for Writing {
+    fn default() -> Self {
+        Writing {
+            backlog: Backlog::new(RESUME_BELOW),
+            sent: AtomicU64::new(0),
+            awaited: Latch::default(),
+        }
+    }
 }
 
 /// Writes, and half-closes, whose packets are waited for: of several the last one is, for the futures
@@ -50,22 +55,30 @@ struct Awaited {
 
 /// A write that somebody waits for, or waited for.
 pub(crate) struct Written {
-    connection: Arc<Connection>,
+    sending: Sending,
     number: u64,
 }
 
 impl Written {
     /// Its packet.
-    pub(crate) fn end(&self, packet: Ended) {
-        self.connection.writing.end_awaited(self.number, packet);
+    pub(crate) fn end(mut self, packet: Ended) {
+        self.sending.went = match &packet.result {
+            Ok(len) => *len,
+            Err(error) => error.transferred(),
+        };
+        let connection = Arc::clone(&self.sending.connection);
+        // What went is counted before somebody is told of it.
+        drop(self.sending);
+        connection.writing.end_awaited(self.number, packet);
     }
 }
 
-/// The count of a quiet send: its end is when this is dropped.
+/// A part of the backlog: its end is when this is dropped.
 pub(crate) struct Sending {
     connection: Arc<Connection>,
+    /// What it counts in the backlog.
     len: usize,
-    /// Of which went.
+    /// Bytes that went.
     went: usize,
 }
 
@@ -74,13 +87,17 @@ impl Sending {
     pub(crate) fn fail(mut self, error: Option<Error>) {
         let Some(error) = error else { return };
         self.went = error.transferred().min(self.len);
-        self.connection.writing.fail(error);
+        self.connection.writing.backlog.fail(error);
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.connection.writing.went(self.len, self.went);
+        let writing = &self.connection.writing;
+        writing.sent.fetch_add(self.went as u64, Ordering::AcqRel);
+        if writing.backlog.remove(self.len) {
+            self.connection.end_sending();
+        }
     }
 }
 
@@ -90,55 +107,13 @@ impl Writing {
         self.sent.load(Ordering::Acquire)
     }
 
-    fn went(&self, len: usize, went: usize) {
-        self.sent.fetch_add(went as u64, Ordering::AcqRel);
-        let before = self.under_way.fetch_sub(len, Ordering::SeqCst);
-        let is_low = before - len < RESUME_BELOW;
-        if is_low && self.is_waiting.load(Ordering::SeqCst) {
-            self.call();
-        }
-    }
-
-    fn call(&self) {
-        self.is_waiting.store(false, Ordering::SeqCst);
-        let waker = self.waiter.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn fail(&self, error: Error) {
-        // The first says why; what was queued behind it fails for the same reason.
-        self.failure.lock().get_or_insert(error);
-        // Before the look at who waits, as that one looks here after it has said so.
-        self.has_failed.store(true, Ordering::SeqCst);
-        if self.is_waiting.load(Ordering::SeqCst) {
-            self.call();
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if !self.has_failed.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        match *self.failure.lock() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-
     fn end_awaited(&self, number: u64, packet: Ended) {
-        let went = match &packet.result {
-            Ok(len) => *len,
-            Err(error) => error.transferred(),
-        };
-        self.sent.fetch_add(went as u64, Ordering::AcqRel);
         let mut awaited = self.awaited.lock();
         if awaited.number != number {
             drop(awaited);
             // Its future was dropped: whoever sends next learns of the failure.
             if let Err(error) = packet.result {
-                self.fail(error);
+                self.backlog.fail(error);
             }
             return;
         }
@@ -147,22 +122,6 @@ impl Writing {
         drop(awaited);
         if let Some(waker) = waker {
             waker.wake();
-        }
-    }
-
-    /// Ready when fewer bytes than `below` are under way, or a send has failed.
-    fn poll_below(&self, cx: &mut task::Context<'_>, below: usize) -> Poll<Result<(), Error>> {
-        self.check()?;
-        if self.under_way.load(Ordering::SeqCst) < below {
-            return Poll::Ready(Ok(()));
-        }
-        let before = self.waiter.lock().replace(cx.waker().clone());
-        drop(before);
-        self.is_waiting.store(true, Ordering::SeqCst);
-        self.check()?;
-        match self.under_way.load(Ordering::SeqCst) < below {
-            true => Poll::Ready(Ok(())),
-            false => Poll::Pending,
         }
     }
 }
@@ -175,20 +134,22 @@ impl Connection {
         buffers: &mut Option<Buffers>,
     ) -> Poll<Result<(), Error>> {
         task::ready!(budget::poll_proceed(cx));
-        let writing = &self.writing;
-        if writing.under_way.load(Ordering::Relaxed) > UNDER_WAY_MAX {
-            task::ready!(writing.poll_below(cx, RESUME_BELOW))?;
+        let backlog = &self.writing.backlog;
+        if backlog.len() > BACKLOG_MAX {
+            let poll = backlog.poll_below(cx, RESUME_BELOW);
+            if poll.is_pending() {
+                budget::refund();
+            }
+            task::ready!(poll)?;
         } else {
-            writing.check()?;
+            backlog.check()?;
         }
         let Some(buffers) = buffers.take() else { return Poll::Ready(Ok(())) };
         let len = buffers.total_len();
         if len == 0 {
             return Poll::Ready(Ok(()));
         }
-        writing.under_way.fetch_add(len, Ordering::Relaxed);
-        let sending = Sending { connection: Arc::clone(self), len, went: len };
-        match self.socket.send_quiet(buffers, Context::Sending(sending)) {
+        match self.socket.send_quiet(buffers, Context::Sending(self.hand_over(len, len))) {
             Ok(_) => Poll::Ready(Ok(())),
             Err(rejected) => {
                 if let Context::Sending(mut sending) = rejected.context {
@@ -199,9 +160,22 @@ impl Connection {
         }
     }
 
+    fn hand_over(self: &Arc<Self>, len: usize, went: usize) -> Sending {
+        self.writing.backlog.add(len);
+        Sending { connection: Arc::clone(self), len, went }
+    }
+
     /// Waits until all that was handed over has gone.
     pub(super) async fn flush(&self) -> Result<(), Error> {
-        poll_fn(|cx| self.writing.poll_below(cx, 1)).await
+        poll_fn(|cx| {
+            task::ready!(budget::poll_proceed(cx));
+            let poll = self.writing.backlog.poll_below(cx, 1);
+            if poll.is_pending() {
+                budget::refund();
+            }
+            poll
+        })
+        .await
     }
 
     /// Sends `buffers` and has them back when the system has taken every byte.
@@ -209,13 +183,14 @@ impl Connection {
         self: &Arc<Self>,
         buffers: Buffers,
     ) -> (Result<usize, Error>, Buffers) {
-        if let Err(error) = self.writing.check() {
+        if let Err(error) = self.writing.backlog.check() {
             return (Err(error), buffers);
         }
-        if buffers.total_len() == 0 {
+        let len = buffers.total_len();
+        if len == 0 {
             return (Ok(0), buffers);
         }
-        let (number, context) = self.await_next();
+        let (number, context) = self.await_next(len);
         if let Err(rejected) = self.socket.send(buffers, context) {
             return (Err(rejected.error), rejected.buffers);
         }
@@ -229,9 +204,10 @@ impl Connection {
         offset: u64,
         length: Option<u64>,
     ) -> Result<usize, Error> {
-        self.writing.check()?;
+        self.writing.backlog.check()?;
         let part = Transmission::new(file.handle().clone()).range(offset, length);
-        let (number, context) = self.await_next();
+        // How much there is of the file is not known: it counts as something.
+        let (number, context) = self.await_next(1);
         if let Err(rejected) = self.socket.transmit_file(part, context) {
             return Err(rejected.error);
         }
@@ -240,26 +216,44 @@ impl Connection {
 
     /// Ends the sending side after what was handed over before.
     pub(super) async fn shut_down(self: &Arc<Self>) -> Result<(), Error> {
-        let (number, context) = self.await_next();
+        let (number, context) = self.await_next(0);
         if let Err(rejected) = self.socket.disconnect(context) {
             return Err(rejected.error);
         }
         self.ended(number).await.0.map(drop)
     }
 
-    /// The number and the context of an operation that the caller is about to start and wait for.
-    fn await_next(self: &Arc<Self>) -> (u64, Context) {
+    /// Nobody will send any more: the side ends after what was handed over.
+    pub(super) fn close_writing(self: &Arc<Self>) {
+        // Its packet finds nobody who waits.
+        let Err(rejected) = self.socket.disconnect(Context::Nobody) else { return };
+        // Else it was shut down already, or is not connected.
+        if rejected.error.kind() == ErrorKind::Limit && self.writing.backlog.end_when_empty() {
+            self.end_sending();
+        }
+    }
+
+    /// The end of the side where there was no place for an operation: nothing is left to be sent.
+    fn end_sending(&self) {
+        // Fails when the peer is gone.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// The number and the context of an operation that the caller is about to start and wait for, which
+    /// counts `len` in the backlog.
+    fn await_next(self: &Arc<Self>, len: usize) -> (u64, Context) {
         let mut awaited = self.writing.awaited.lock();
         awaited.number += 1;
         let number = awaited.number;
         drop(awaited);
-        (number, Context::Written(Written { connection: Arc::clone(self), number }))
+        (number, Context::Written(Written { sending: self.hand_over(len, 0), number }))
     }
 
     /// Waits for the awaited operation of this number.
     async fn ended(&self, number: u64) -> (Result<usize, Error>, Buffers) {
         let mut dropped = AwaitDropped { writing: &self.writing, is_armed: true };
         let outcome = poll_fn(|cx| {
+            task::ready!(budget::poll_proceed(cx));
             let mut awaited = self.writing.awaited.lock();
             debug_assert_eq!(awaited.number, number, "one write at a time is waited for");
             if let Some(outcome) = awaited.outcome.take() {
@@ -268,6 +262,7 @@ impl Connection {
             let before = awaited.waker.replace(cx.waker().clone());
             drop(awaited);
             drop(before);
+            budget::refund();
             Poll::Pending
         })
         .await;
@@ -292,7 +287,7 @@ impl Drop for AwaitDropped<'_> {
         let nobodys = awaited.outcome.take();
         drop(awaited);
         if let Some((Err(error), _)) = &nobodys {
-            self.writing.fail(*error);
+            self.writing.backlog.fail(*error);
         }
     }
 }
