@@ -6,8 +6,8 @@ use super::world::{
 };
 use anyport::BackendKind;
 use anyport::buf::Buffer;
-use anyport::rt;
 use anyport::rt::net::TcpListener;
+use anyport::rt::{self, Runtime};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -205,4 +205,31 @@ impl Drop for PutBack<'_> {
     fn drop(&mut self) {
         *self.table.lock().expect("nobody panics") = self.held.take();
     }
+}
+
+pub(crate) fn a_flush_waits_for_a_dropped_write(kind: BackendKind) {
+    const SIZE: usize = 16 << 20;
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let (mut stream, peer) = pair();
+        assert!(give_up_after(1, stream.write(bytes(0, SIZE))).await.is_none(), "nobody reads yet");
+        assert!(give_up_after(3, stream.flush()).await.is_none(), "nobody reads yet");
+        let reader = reads_all(peer);
+        stream.flush().await.expect("it goes");
+        assert_eq!(stream.bytes_sent(), SIZE as u64);
+        drop(stream);
+        Checked::default().take(&reader.join().expect("it ends"));
+    });
+}
+
+pub(crate) fn a_sending_half_dropped_at_the_limit_of_operations_ends_its_side(kind: BackendKind) {
+    let runtime = Runtime::builder().backend(kind).operations_max(1).build().expect("it is there");
+    runtime.block_on(async {
+        let (stream, peer) = pair();
+        let (mut receives, sends) = stream.into_split();
+        // The one operation that there may be.
+        assert!(give_up_after(1, receives.recv()).await.is_none());
+        drop(sends);
+        assert!(reads_all(peer).join().expect("it ends").is_empty());
+    });
 }

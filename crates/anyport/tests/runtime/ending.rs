@@ -1,12 +1,15 @@
 //! How a runtime ends.
 
 use super::world::{any_local, connect, pair, runtime, single, wait_until};
-use anyport::BackendKind;
 use anyport::rt::net::TcpListener;
 use anyport::rt::{self, Runtime};
+use anyport::{BackendKind, ErrorKind};
+use std::future::poll_fn;
 use std::io::Read;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 /// Longer than anything takes.
@@ -108,4 +111,80 @@ pub(crate) fn a_task_that_spawns_on_and_on_ends_with_the_runtime(kind: BackendKi
     runtime.spawn(again()).detach();
     wait_until("a few have run", || runtime.handle().metrics().tasks_spawned > 1000);
     assert_eq!(runtime.shut_down(EVER).tasks_left, 0);
+}
+
+pub(crate) fn who_waits_by_blocking_learns_of_a_shutdown(kind: BackendKind) {
+    let runtime = runtime(kind);
+    let handle = runtime.handle().clone();
+    let (mut stream, _peer) = {
+        let _entered = handle.enter();
+        pair()
+    };
+    let (waits, is_waiting) = mpsc::channel();
+    let waiter = thread::spawn(move || {
+        handle.block_on(async {
+            let mut receive = pin!(stream.recv());
+            poll_fn(|cx| {
+                let poll = receive.as_mut().poll(cx);
+                let _ = waits.send(());
+                poll
+            })
+            .await
+            .map(drop)
+        })
+    });
+    is_waiting.recv_timeout(AMPLE).expect("its first poll");
+    let left = runtime.shut_down(Duration::ZERO);
+    assert_eq!(left.operations_left, 1);
+    let error = waiter.join().expect("no panic").expect_err("nothing was received");
+    assert_eq!(error.kind(), ErrorKind::Aborted);
+}
+
+pub(crate) fn a_runtime_may_be_ended_in_one_of_its_tasks(kind: BackendKind) {
+    let runtime = single(kind);
+    let handle = runtime.handle().clone();
+    let ended = handle.spawn(async move { runtime.shut_down(EVER) });
+    let left = handle.block_on(ended).expect("no panic");
+    assert_eq!(left.tasks_left, 1, "the one that asks");
+}
+
+/// Panics as it is dropped.
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+pub(crate) fn a_result_that_nobody_wants_may_panic_as_it_is_dropped(kind: BackendKind) {
+    let runtime = single(kind);
+    runtime.spawn(async { Panics }).detach();
+    let next = runtime.block_on(runtime.spawn(async { 1 }));
+    assert_eq!(next.expect("the worker is there"), 1);
+}
+
+pub(crate) fn tasks_left_in_the_queue_are_dropped_even_if_they_panic(kind: BackendKind) {
+    let runtime = single(kind);
+    let (release, gate) = mpsc::channel::<()>();
+    let (started, has_started) = mpsc::channel();
+    let stuck = runtime.spawn(async move {
+        started.send(()).expect("somebody waits");
+        gate.recv().expect("it is released");
+    });
+    has_started.recv_timeout(AMPLE).expect("its first poll");
+    let dropped = Arc::new(AtomicUsize::new(0));
+    for _ in 0..10 {
+        let held = (Counted(Arc::clone(&dropped)), Panics);
+        runtime
+            .spawn(async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            })
+            .detach();
+    }
+    assert_eq!(runtime.shut_down(Duration::ZERO).tasks_left, 11);
+    assert_eq!(dropped.load(Ordering::SeqCst), 10);
+    release.send(()).expect("it waits");
+    wait_until("it ends all the same", || stuck.is_finished());
 }
