@@ -1,27 +1,43 @@
-//! Sends back what each connection brings, a task a connection.
+//! Sends back what each connection brings, a task a connection, until Ctrl-C or SIGTERM.
 //!
-//! `cargo run --release --example async_echo 127.0.0.1:7000`
+//! `cargo run --release --example async_echo -- 127.0.0.1:7000`; the number of workers may follow.
 
-use anyport::Error;
 use anyport::rt::net::{TcpListener, TcpStream};
-use anyport::rt::{self, Runtime};
+use anyport::rt::{self, Runtime, Shutdown, signal, time};
+use anyport::{Error, ErrorKind};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".to_owned());
     let workers = std::env::args().nth(2).map_or(Ok(0), |n| n.parse())?;
     let runtime = Runtime::builder().workers(workers).build()?;
-    runtime.block_on(async {
+    let served: Result<(), Box<dyn std::error::Error>> = runtime.block_on(async {
+        let end = first(signal::ctrl_c(), signal::terminate());
         let listener = TcpListener::bind(address).await?;
         println!("listening on {}, {}", listener.local_addr()?, runtime.handle().backend());
         let acceptor = rt::spawn(accept(listener));
-        acceptor.await??;
-        Ok(())
-    })
+        first(async { Ok(end.await?) }, async { Ok(acceptor.await??) }).await
+    });
+    let left = runtime.shut_down(Duration::from_secs(2));
+    if left != Shutdown::default() {
+        eprintln!("not over in time: {left:?}");
+    }
+    served
 }
 
 async fn accept(listener: TcpListener) -> Result<(), Error> {
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Err(error) if error.kind() == ErrorKind::Limit => {
+                // No descriptor is left: rest until some connections have closed.
+                time::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+            accepted => accepted?,
+        };
         rt::spawn(async move {
             if let Err(error) = echo(stream).await {
                 eprintln!("{peer}: {error}");
@@ -40,4 +56,14 @@ async fn echo(mut stream: TcpStream) -> Result<(), Error> {
         }
         stream.send(received).await?;
     }
+}
+
+/// What the first of the two that is over gives; the other is dropped.
+async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Pending => other.as_mut().poll(cx),
+        ready => ready,
+    })
+    .await
 }

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = port.associate(net::listen(address.parse()?)?, 0)?;
     let _workers = WorkerPool::builder(&port).start(on_packet)?;
     listener.accept(Context(listener.clone()))?;
-    println!("echo on {}, {}", listener.local_addr()?, port.backend());
+    println!("listening on {}, {}", listener.local_addr()?, port.backend());
     loop {
         std::thread::park();
     }
