@@ -162,6 +162,12 @@
 //!
 //! The crate logs by `log`: one line at `info` when a port is built, errors at `error`.
 //!
+//! # Guide
+//!
+//! [`guide`] goes into what matters in practice, page by page: completion and readiness, buffers,
+//! cancelling, handlers that block, tuning, containers, and what differs from tokio and from Windows'
+//! own ports.
+//!
 #![doc = include_str!("../EXCEPTIONS.md")]
 
 #[macro_use]
@@ -171,6 +177,7 @@ mod atomic;
 pub mod buf;
 mod error;
 pub mod fs;
+pub mod guide;
 mod latch;
 pub mod net;
 mod op;
