@@ -4,10 +4,11 @@ use crate::world::{DEADLINE, wait_until};
 use anyport::BackendKind;
 use std::env::{self, consts::EXE_SUFFIX};
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Once;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 
@@ -123,6 +124,8 @@ impl Server {
     }
 }
 
+static SAID: Once = Once::new();
+
 /// Where cargo puts an example: beside the folder of this test. `None`, and says so, when it is not
 /// there, as when only tests were built, or is older than what it is made of: then what it does
 /// would prove nothing.
@@ -139,7 +142,12 @@ fn path_of(name: &str) -> Option<PathBuf> {
             }
         }
     };
-    println!("not run: {} {lacks}: cargo build -p anyport --examples", path.display());
+    let why = format!("{} {lacks}: cargo build -p anyport --examples", path.display());
+    println!("not run: {why}");
+    // Once beside what the tests are captured with, or nobody would see it of tests that pass.
+    SAID.call_once(|| {
+        let _ = writeln!(io::stderr(), "not run: tests of examples: {why}");
+    });
     None
 }
 
