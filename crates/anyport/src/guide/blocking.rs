@@ -30,7 +30,7 @@
 //! on as long as there are places.
 //!
 //! ```
-//! use anyport::rt::{self, Runtime, net::TcpStream};
+//! use anyport::rt::{Runtime, net::TcpStream};
 //! use std::io::Write;
 //! use std::sync::mpsc;
 //!

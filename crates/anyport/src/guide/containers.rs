@@ -36,7 +36,7 @@
 //! (`ulimit -l`), unless the process has `CAP_IPC_LOCK`. A ring with the default entries takes
 //! about 200 KiB: 64 bytes for each of 1,024 submissions and 16 for each of 8,192 completions. A
 //! port has a ring for each worker, up to twice the concurrency value, one more for each that may
-//! run at a time, and one for the engine's own thread: 1.4 MiB with a concurrency value of 2.
+//! run at a time, and one for the engine's own thread.
 //!
 //! Where the limit is too low to try io_uring at all, the port takes readiness. Where it lets the
 //! trial pass and not the port, building it fails with [`NoMemory`](crate::ErrorKind::NoMemory):
