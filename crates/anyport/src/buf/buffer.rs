@@ -7,7 +7,7 @@
 
 use std::any::TypeId;
 use std::fmt;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::ptr::{self, NonNull};
 use std::slice;
 
@@ -217,6 +217,15 @@ impl Buffer {
                 Some((ptr.0.as_ptr(), capacity.get()))
             }
             Repr::Custom { .. } | Repr::Bytes(_) | Repr::Static(_) => None,
+        }
+    }
+
+    /// What a receive may write, for who makes the call itself; nothing of a read-only buffer.
+    pub(crate) fn room(&mut self) -> &mut [MaybeUninit<u8>] {
+        match self.write_parts() {
+            // SAFETY: these are the buffer's bytes, borrowed with it, which may be uninitialised.
+            Some((start, capacity)) => unsafe { slice::from_raw_parts_mut(start.cast(), capacity) },
+            None => &mut [],
         }
     }
 

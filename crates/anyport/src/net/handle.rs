@@ -1,6 +1,6 @@
 //! A socket that is associated with a port: where overlapped operations start.
 
-use super::options::option_setters;
+use super::options::{datagram_setters, option_setters};
 use super::socket::{Socket, already_associated};
 use crate::buf::{Buffers, SizeClass};
 use crate::error::{Error, ErrorKind};
@@ -131,6 +131,36 @@ impl<T: Send + 'static> SocketHandle<T> {
         context: T,
     ) -> Result<Operation, Rejected<T>> {
         self.0.start(Spec::with_buffers(OperationKind::ReceiveFrom, buffers.into()), context)
+    }
+
+    /// Receives one datagram into a pooled buffer, which the engine takes when the datagram is there;
+    /// the packet has its sender in `peer`. While the pool is at its bound the receive waits.
+    ///
+    /// The buffer has the [`receive_class`](Self::receive_class), which for datagrams does not follow
+    /// the traffic: [`SizeClass::Large64K`] holds any of IPv4.
+    ///
+    /// # Errors
+    /// As [`receive_from`](Self::receive_from).
+    ///
+    /// ```
+    /// use anyport::{CompletionPort, net::Socket};
+    /// use std::net::UdpSocket;
+    ///
+    /// let port: CompletionPort<&str> = CompletionPort::new(1)?;
+    /// let socket = Socket::udp_v4()?;
+    /// socket.bind("127.0.0.1:0".parse()?)?;
+    /// let socket = port.associate(socket, 1)?;
+    /// socket.receive_from_pooled("a question")?;
+    ///
+    /// let client = UdpSocket::bind("127.0.0.1:0")?;
+    /// client.send_to(b"what time is it?", socket.local_addr()?)?;
+    /// let packet = port.get(None)?;
+    /// assert_eq!((packet.result, packet.peer), (Ok(16), Some(client.local_addr()?)));
+    /// assert_eq!(packet.buffers.as_slice()[0].as_slice(), b"what time is it?");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn receive_from_pooled(&self, context: T) -> Result<Operation, Rejected<T>> {
+        self.0.start(Spec::new(OperationKind::ReceiveFromPooled), context)
     }
 
     /// Sends all of `buffers`, in order; completes when the system has taken every byte.
@@ -295,6 +325,7 @@ impl<T: Send + 'static> SocketHandle<T> {
     }
 
     option_setters!();
+    datagram_setters!();
 
     /// A duplicate: the same open socket, the same key.
     ///
@@ -340,7 +371,7 @@ impl<T: Send + 'static> SocketHandle<T> {
         self.core().descriptor().peer_addr()
     }
 
-    fn sock(&self) -> SockRef<'_> {
+    pub(crate) fn sock(&self) -> SockRef<'_> {
         self.core().descriptor().options()
     }
 }

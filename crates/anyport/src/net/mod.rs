@@ -2,7 +2,7 @@
 //! operations are started on.
 
 mod handle;
-mod options;
+pub(crate) mod options;
 #[cfg(feature = "sim")]
 mod simulated;
 mod socket;

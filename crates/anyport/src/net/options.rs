@@ -1,4 +1,5 @@
-//! Socket options that servers set, the same on a socket before association and on its handle.
+//! Socket options that servers set, the same on a socket before association and on its handle; those of
+//! datagrams also on a task's socket.
 
 use crate::error::Error;
 use crate::sys::error_from_io;
@@ -19,7 +20,7 @@ pub struct Keepalive {
     pub count: u32,
 }
 
-pub(super) fn set(result: io::Result<()>, action: &'static str) -> Result<(), Error> {
+pub(crate) fn set(result: io::Result<()>, action: &'static str) -> Result<(), Error> {
     result.map_err(|e| error_from_io(&e, action))
 }
 
@@ -62,6 +63,15 @@ macro_rules! option_setters {
         /// What the system says; `Unsupported` on Windows, which has no such option.
         pub fn set_reuse_port(&self, on: bool) -> Result<(), $crate::Error> {
             $crate::net::options::set_reuse_port(self.sock(), on)
+        }
+
+        /// Keeps a socket for IPv6 from serving IPv4 as well (`IPV6_V6ONLY`); to be set before it is
+        /// bound. What the system does otherwise differs.
+        ///
+        /// # Errors
+        /// What the system says; it is no option of a socket for IPv4.
+        pub fn set_only_v6(&self, on: bool) -> Result<(), $crate::Error> {
+            $crate::net::options::set(self.sock().set_only_v6(on), "restrict a socket to IPv6")
         }
 
         /// Turns TCP keepalive on.
@@ -128,6 +138,136 @@ macro_rules! option_setters {
     };
 }
 pub(super) use option_setters;
+
+/// The setters of datagram sockets, on anything that gives a `SockRef` and its own address.
+macro_rules! datagram_setters {
+    () => {
+        /// Lets datagrams be sent to broadcast addresses (`SO_BROADCAST`).
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_broadcast(&self, on: bool) -> Result<(), $crate::Error> {
+            $crate::net::options::set(self.sock().set_broadcast(on), "set broadcast")
+        }
+
+        /// How many hops what is sent from now on may take (`IP_TTL`, `IPV6_UNICAST_HOPS`): 1 to
+        /// 255.
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_ttl(&self, hops: u32) -> Result<(), $crate::Error> {
+            let result = match self.local_addr()?.is_ipv6() {
+                true => self.sock().set_unicast_hops_v6(hops),
+                false => self.sock().set_ttl_v4(hops),
+            };
+            $crate::net::options::set(result, "set the time to live")
+        }
+
+        /// As [`set_ttl`](Self::set_ttl), for what is sent to groups; 0 to 255, the system's default
+        /// is 1: it stays in the local network.
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_multicast_ttl(&self, hops: u32) -> Result<(), $crate::Error> {
+            let result = match self.local_addr()?.is_ipv6() {
+                true => self.sock().set_multicast_hops_v6(hops),
+                false => self.sock().set_multicast_ttl_v4(hops),
+            };
+            $crate::net::options::set(result, "set the time to live of multicast")
+        }
+
+        /// Whether what is sent to a group comes to the members on this machine too. On Unix this is
+        /// for the sender to set, on Windows for the receiver.
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_multicast_loop(&self, on: bool) -> Result<(), $crate::Error> {
+            let result = match self.local_addr()?.is_ipv6() {
+                true => self.sock().set_multicast_loop_v6(on),
+                false => self.sock().set_multicast_loop_v4(on),
+            };
+            $crate::net::options::set(result, "set multicast loopback")
+        }
+
+        /// The interface, by its address, from which what is sent to groups leaves; unspecified: the
+        /// system's choice.
+        ///
+        /// # Errors
+        /// `AddressNotAvailable` when no interface has the address.
+        pub fn set_multicast_interface_v4(
+            &self,
+            interface: std::net::Ipv4Addr,
+        ) -> Result<(), $crate::Error> {
+            let result = self.sock().set_multicast_if_v4(&interface);
+            $crate::net::options::set(result, "set the interface of multicast")
+        }
+
+        /// As [`set_multicast_interface_v4`](Self::set_multicast_interface_v4), by the number of the
+        /// interface; 0: the system's choice.
+        ///
+        /// # Errors
+        /// What the system says.
+        pub fn set_multicast_interface_v6(&self, interface: u32) -> Result<(), $crate::Error> {
+            let result = self.sock().set_multicast_if_v6(interface);
+            $crate::net::options::set(result, "set the interface of multicast")
+        }
+
+        /// Joins a group on the interface that has this address; unspecified: the system's choice.
+        ///
+        /// # Errors
+        /// `InvalidInput` for what is no group; `AddressInUse` when it is a member already; `Other`
+        /// when there is no such interface.
+        pub fn join_multicast_v4(
+            &self,
+            group: std::net::Ipv4Addr,
+            interface: std::net::Ipv4Addr,
+        ) -> Result<(), $crate::Error> {
+            let result = self.sock().join_multicast_v4(&group, &interface);
+            $crate::net::options::set(result, "join a multicast group")
+        }
+
+        /// Leaves a group that it has joined there; closing the socket leaves all.
+        ///
+        /// # Errors
+        /// `AddressNotAvailable` when it is no member.
+        pub fn leave_multicast_v4(
+            &self,
+            group: std::net::Ipv4Addr,
+            interface: std::net::Ipv4Addr,
+        ) -> Result<(), $crate::Error> {
+            let result = self.sock().leave_multicast_v4(&group, &interface);
+            $crate::net::options::set(result, "leave a multicast group")
+        }
+
+        /// As [`join_multicast_v4`](Self::join_multicast_v4), on the interface of this number; 0: the
+        /// system's choice.
+        ///
+        /// # Errors
+        /// See there.
+        pub fn join_multicast_v6(
+            &self,
+            group: std::net::Ipv6Addr,
+            interface: u32,
+        ) -> Result<(), $crate::Error> {
+            let result = self.sock().join_multicast_v6(&group, interface);
+            $crate::net::options::set(result, "join a multicast group")
+        }
+
+        /// As [`leave_multicast_v4`](Self::leave_multicast_v4).
+        ///
+        /// # Errors
+        /// See there.
+        pub fn leave_multicast_v6(
+            &self,
+            group: std::net::Ipv6Addr,
+            interface: u32,
+        ) -> Result<(), $crate::Error> {
+            let result = self.sock().leave_multicast_v6(&group, interface);
+            $crate::net::options::set(result, "leave a multicast group")
+        }
+    };
+}
+pub(crate) use datagram_setters;
 
 pub(super) fn address(
     result: io::Result<socket2::SockAddr>,

@@ -1,6 +1,6 @@
 //! A socket before it is associated with a port.
 
-use super::options::{option_setters, set};
+use super::options::{datagram_setters, option_setters, set};
 use crate::error::{Error, ErrorKind};
 use crate::sys::{self, OwnedSocket, error_from_io};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
@@ -83,6 +83,7 @@ impl Socket {
     }
 
     option_setters!();
+    datagram_setters!();
 
     /// Another handle of the same open socket.
     ///

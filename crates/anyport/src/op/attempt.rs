@@ -44,7 +44,7 @@ impl Core {
             OperationKind::AcceptStream => Request::AcceptStream,
             OperationKind::Connect => Request::Connect(body.message()),
             OperationKind::ReceivePooled => Request::ReceivePooled(handle.receive_class()),
-            OperationKind::ReceiveReady => Request::Readable,
+            OperationKind::ReceiveReady | OperationKind::ReceiveFromPooled => Request::Readable,
             OperationKind::Receive => match body.buffers.len() {
                 1 if !handle.descriptor().is_datagram() => Request::Receive(body.target()),
                 _ => Request::ReceiveMessage(body.set_message(None)),
@@ -156,6 +156,7 @@ impl Core {
                 }
                 self.transmit(serving, body)
             }
+            OperationKind::ReceiveFromPooled => self.receive_from_pooled(serving, body),
             OperationKind::ReceiveReady => {
                 let handle = Arc::clone(body.handle.as_ref()?);
                 let result = match handle.descriptor().peek() {

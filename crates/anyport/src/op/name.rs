@@ -45,6 +45,8 @@ pub enum OperationKind {
     ReceiveReady,
     /// A datagram with its sender.
     ReceiveFrom,
+    /// A datagram with its sender, in a pooled buffer.
+    ReceiveFromPooled,
     /// A send of whole buffers.
     Send,
     /// A datagram sent.
@@ -77,7 +79,8 @@ impl OperationKind {
             | OperationKind::ReceivePooled
             | OperationKind::ReceiveStream
             | OperationKind::ReceiveReady
-            | OperationKind::ReceiveFrom => Side::Receiving,
+            | OperationKind::ReceiveFrom
+            | OperationKind::ReceiveFromPooled => Side::Receiving,
             OperationKind::Send
             | OperationKind::SendTo
             | OperationKind::Connect
@@ -99,7 +102,7 @@ impl OperationKind {
             | OperationKind::ReceivePooled
             | OperationKind::ReceiveStream
             | OperationKind::ReceiveReady => "receive",
-            OperationKind::ReceiveFrom => "receive a datagram",
+            OperationKind::ReceiveFrom | OperationKind::ReceiveFromPooled => "receive a datagram",
             OperationKind::Send => "send",
             OperationKind::SendTo => "send a datagram",
             OperationKind::ReadAt => "read from a file",

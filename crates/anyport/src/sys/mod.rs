@@ -13,6 +13,7 @@
 
 mod association;
 mod choice;
+mod datagram;
 mod descriptor;
 mod event;
 mod lane_plan;
@@ -47,6 +48,7 @@ use windows as system;
 pub(crate) use association::Association;
 pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
+pub(crate) use datagram::{TakenDatagram, receive_datagram_now, send_datagram_now};
 pub(crate) use descriptor::{Descriptor, open_file};
 pub(crate) use event::{Ahead, Event, Outcome, Reaped};
 pub(crate) use lane_plan::LanePlan;

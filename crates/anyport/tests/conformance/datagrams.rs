@@ -212,6 +212,53 @@ pub fn s27_too_small_a_pooled_buffer_says_so_too(kind: BackendKind) {
     assert_nothing_is_left(&port);
 }
 
+pub fn s27_a_pooled_receive_gives_the_sender_too(kind: BackendKind) {
+    let port = port(kind);
+    let (handle, address, far) = datagram_sockets(&port, any_local()).expect("two sockets");
+    let sender = far.local_addr().expect("an address");
+    handle.set_receive_class(SizeClass::Small4K);
+    let lengths = [1, 0, 4096, 4097, 9000, 1400];
+    for is_waiting in [true, false] {
+        let start = || {
+            for length in lengths {
+                handle.receive_from_pooled(length).expect("started");
+            }
+        };
+        if is_waiting {
+            start();
+            assert_nothing_comes("no datagram yet", &port);
+            assert_eq!(port.pool().live(), 0, "what waits holds no buffer");
+        }
+        for length in lengths {
+            far.send_to(&pattern(27, length), address).expect("sent");
+        }
+        if !is_waiting {
+            start();
+        }
+        for length in lengths {
+            let packet = get(&port);
+            assert_eq!((packet.kind, packet.context), (OperationKind::ReceiveFromPooled, length));
+            assert_eq!(packet.peer, Some(sender));
+            let bytes = bytes_of(&packet);
+            assert_eq!(bytes.len(), length.min(4096));
+            assert_pattern(27, 0, &bytes);
+            if length > 4096 {
+                let error = error_of("cut off", &packet);
+                assert_eq!((error.kind(), error.transferred()), (ErrorKind::Truncated, 4096));
+            } else {
+                assert_eq!(packet.result, Ok(length));
+            }
+        }
+    }
+    let waiting = handle.receive_from_pooled(7).expect("started");
+    handle.cancel(waiting).expect("under way");
+    assert_eq!(error_of("cancelled", &get(&port)).kind(), ErrorKind::Cancelled);
+    handle.receive_from_pooled(8).expect("started");
+    drop(handle);
+    assert_eq!(error_of("aborted", &get(&port)).kind(), ErrorKind::Aborted);
+    assert_nothing_is_left(&port);
+}
+
 pub fn s27_a_datagram_larger_than_any_is_refused(kind: BackendKind) {
     let port = port(kind);
     let (handle, address, far) = datagram_sockets(&port, any_local()).expect("two sockets");

@@ -131,6 +131,7 @@ statements! {
         s27_a_connected_socket_says_so_too,
         s27_pooled_receives_give_one_datagram_each,
         s27_too_small_a_pooled_buffer_says_so_too,
+        s27_a_pooled_receive_gives_the_sender_too,
         s27_a_datagram_larger_than_any_is_refused,
     }
     resets {

@@ -2,6 +2,7 @@
 //!
 //! Each test runs on every backend that this machine has.
 
+mod datagrams;
 mod dropped;
 mod ending;
 mod files;
@@ -39,6 +40,20 @@ world::on_every_backend! {
     streams::a_refused_connect_says_so,
     streams::a_host_is_connected_to_by_its_name,
     streams::a_stream_given_away_is_served_while_the_task_that_had_it_blocks,
+    datagrams::datagrams_come_whole_with_their_sender,
+    datagrams::a_connected_socket_names_no_address,
+    datagrams::a_peek_leaves_the_datagram,
+    datagrams::a_datagram_that_does_not_fit_is_told,
+    datagrams::all_that_is_there_comes_at_once,
+    datagrams::a_dropped_receive_loses_no_datagram,
+    datagrams::a_dropped_send_sends_a_whole_datagram_or_none,
+    datagrams::what_waits_to_be_sent_is_not_overtaken,
+    datagrams::several_tasks_share_a_socket,
+    datagrams::each_who_waits_is_called,
+    datagrams::a_refusal_is_told_once,
+    datagrams::a_receive_waits_while_the_pool_is_at_its_bound,
+    datagrams::a_group_is_joined_and_left,
+    datagrams::a_dropped_socket_gives_its_address_up,
     dropped::a_dropped_receive_loses_no_byte,
     dropped::a_dropped_read_loses_no_byte,
     dropped::a_dropped_accept_loses_no_connection,

@@ -6,18 +6,23 @@
 mod accepting;
 mod backlog;
 mod connection;
+mod datagrams;
 mod listener;
 mod once;
 mod reading;
 mod resolve;
 mod split;
 mod tcp;
+mod udp;
+mod waiters;
 mod writing;
 
+pub use datagrams::Datagram;
 pub use listener::TcpListener;
 pub use resolve::{ToSocketAddrs, lookup_host};
 pub use split::{OwnedReadHalf, OwnedWriteHalf};
 pub use tcp::TcpStream;
+pub use udp::UdpSocket;
 
 pub(super) use once::complete;
 pub(crate) use writing::{Sending, Written};

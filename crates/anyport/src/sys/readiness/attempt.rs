@@ -6,11 +6,10 @@
 //! starts a send. Those note nothing on the socket: where they would have to wait, a request asks
 //! again under the lock.
 
-use super::super::unix::transfer as call;
+use super::super::unix::transfer::{self as call, NO_SIGNAL};
 use super::super::{Message, Outcome, Region, Request};
 use super::remainder::Answer;
 use crate::buf::{BufferPool, SizeClass};
-use libc::c_int;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -154,12 +153,6 @@ pub(super) fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize
 pub(super) fn code_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
-
-/// Apple's systems have a socket option instead, which is set when the socket is attached.
-#[cfg(target_vendor = "apple")]
-const NO_SIGNAL: c_int = 0;
-#[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: c_int = libc::MSG_NOSIGNAL;
 
 fn transfer(result: io::Result<usize>) -> Attempt {
     match result {

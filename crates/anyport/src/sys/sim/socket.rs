@@ -8,11 +8,15 @@ use super::code;
 use super::current;
 use super::network::{Fault, Network, Protocol, SocketId};
 use super::shared::Shared;
+use super::state::State;
 use super::timeline::Timeline;
+use crate::sys::TakenDatagram;
 use socket2::SockRef;
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// A handle of a simulated socket; clones are of the same.
@@ -148,6 +152,39 @@ impl Handle {
                 },
             }
         })
+    }
+
+    /// Takes a datagram that has arrived: see [`crate::sys::receive_datagram_now`].
+    pub(in crate::sys) fn receive_datagram(
+        &self,
+        room: &mut [MaybeUninit<u8>],
+    ) -> io::Result<TakenDatagram> {
+        let id = self.0.id;
+        let received =
+            self.0.shared.with(|state| state.network.receive_datagram(&mut state.time, id));
+        let (sender, datagram) = match received {
+            Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+            Poll::Ready(received) => received.map_err(io_error)?,
+        };
+        let bytes = datagram.len().min(room.len());
+        for (to, from) in room.iter_mut().zip(&datagram) {
+            to.write(*from);
+        }
+        let is_truncated = bytes < datagram.len();
+        Ok(TakenDatagram { bytes, is_truncated, sender: Some(sender) })
+    }
+
+    /// Sends a datagram: see [`crate::sys::send_datagram_now`].
+    pub(in crate::sys) fn send_datagram(
+        &self,
+        parts: &[IoSlice<'_>],
+        peer: Option<SocketAddr>,
+    ) -> io::Result<()> {
+        let (id, bytes) = (self.0.id, parts.iter().flat_map(|part| part.iter().copied()).collect());
+        let send = |state: &mut State| {
+            state.network.send_datagram(&mut state.time, id, peer, bytes).map(drop)
+        };
+        self.0.shared.with(send).map_err(io_error)
     }
 
     pub(in crate::sys) fn take_error(&self) -> Option<i32> {

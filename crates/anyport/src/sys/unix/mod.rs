@@ -3,6 +3,7 @@
 
 pub(super) mod clock;
 pub(super) mod code;
+pub(super) mod datagram;
 pub(super) mod descriptor;
 pub(super) mod message;
 pub(super) mod signal;

@@ -7,6 +7,13 @@
 use libc::{c_int, c_void};
 use std::os::fd::RawFd;
 
+/// The flag by which a send to who has gone raises no signal. Apple's systems have a socket option
+/// instead, which is set when the socket is attached.
+#[cfg(target_vendor = "apple")]
+pub(in crate::sys) const NO_SIGNAL: c_int = 0;
+#[cfg(not(target_vendor = "apple"))]
+pub(in crate::sys) const NO_SIGNAL: c_int = libc::MSG_NOSIGNAL;
+
 /// As `recv(2)`: the bytes received, or -1 with the reason in `errno`.
 ///
 /// # Safety

@@ -10,6 +10,7 @@
 pub(super) mod clock;
 pub(super) mod code;
 mod connect;
+pub(super) mod datagram;
 pub(super) mod descriptor;
 mod finish;
 mod lane;

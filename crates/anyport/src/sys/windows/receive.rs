@@ -1,8 +1,9 @@
-//! Receives that do not wait, whatever mode the user has set the socket to.
+//! Receives, and other calls, that do not wait, whatever mode the user has set the socket to.
 //!
 //! Winsock has no flag for that. An overlapped receive never waits; one that finds nothing is taken
 //! back at once, and until the system says that it is over nothing returns. Takes no packet: the
-//! lowest bit of the event says so. Called by the layer above when a zero-byte receive is over.
+//! lowest bit of the event says so. Called by the layer above when a zero-byte receive is over, and
+//! for datagrams by `datagram`.
 
 use super::code::code_of_status;
 use super::descriptor::Descriptor;
@@ -66,6 +67,36 @@ pub(super) fn peek_now(socket: SOCKET, room: &mut [MaybeUninit<u8>]) -> io::Resu
 fn attempt(socket: SOCKET, room: &mut [MaybeUninit<u8>], flags: u32) -> io::Result<Received> {
     let len = room.len().min(TRANSFER_MAX);
     let region = WSABUF { len: len as u32, buf: room.as_mut_ptr().cast() };
+    let mut flags = flags;
+    // SAFETY: region, flags and what the call is given stay until it is over.
+    let called = unsafe {
+        call_now(socket, |overlapped, bytes| {
+            WSARecv(socket, &region, 1, bytes, &mut flags, overlapped, None)
+        })
+    };
+    Ok(match called? {
+        Called::Done(bytes) => Received::Whole(bytes),
+        Called::Overflowed => Received::Truncated(len),
+    })
+}
+
+/// What an overlapped call came to.
+pub(super) enum Called {
+    /// It moved this many bytes.
+    Done(usize),
+    /// It has filled its room with the first part of a datagram.
+    Overflowed,
+}
+
+/// Makes an overlapped call that is over when this returns: one that has nothing to do yet is taken
+/// back, and `WouldBlock`. `call` gets its structure and the place for the number of bytes.
+///
+/// # Safety
+/// The call is on `socket`, and what it names stays valid until this returns.
+pub(super) unsafe fn call_now(
+    socket: SOCKET,
+    call: impl FnOnce(*mut OVERLAPPED, *mut u32) -> i32,
+) -> io::Result<Called> {
     // While the thread ends it has no event kept any more, and needs another.
     let temporary;
     let event = match EVENT.try_with(|event| event.as_raw_handle()) {
@@ -80,22 +111,20 @@ fn attempt(socket: SOCKET, room: &mut [MaybeUninit<u8>], flags: u32) -> io::Resu
         hEvent: (event as usize | 1) as HANDLE,
         ..Default::default()
     };
-    let (mut bytes, mut flags) = (0, flags);
-    // SAFETY: region, event and structure stay until the receive is over, which is waited for
-    // below where it is not over at the return.
-    let result =
-        unsafe { WSARecv(socket, &region, 1, &mut bytes, &mut flags, &mut overlapped, None) };
-    if result == 0 {
-        return Ok(Received::Whole(bytes as usize));
+    let mut bytes = 0;
+    // What the call is given stays until it is over, which is waited for below where it is not over
+    // at the return.
+    if call(&mut overlapped, &mut bytes) == 0 {
+        return Ok(Called::Done(bytes as usize));
     }
     // SAFETY: the call has no arguments.
     match unsafe { WSAGetLastError() } {
         WSA_IO_PENDING => {}
-        WSAEMSGSIZE => return Ok(Received::Truncated(len)),
+        WSAEMSGSIZE => return Ok(Called::Overflowed),
         code => return Err(io::Error::from_raw_os_error(code)),
     }
-    // Fails when the receive is over already: then there is nothing to wait for.
-    // SAFETY: the structure names the receive that was just started on this socket.
+    // Fails when the call is over already: then there is nothing to wait for.
+    // SAFETY: the structure names the call that was just started on this socket.
     unsafe { CancelIoEx(socket as HANDLE, &overlapped) };
     // SAFETY: the event is open.
     let waited = unsafe { WaitForSingleObject(event, INFINITE) };
@@ -103,7 +132,7 @@ fn attempt(socket: SOCKET, room: &mut [MaybeUninit<u8>], flags: u32) -> io::Resu
         // The system still owns stack and buffer: nothing may return.
         std::process::abort();
     }
-    // SAFETY: the receive is over; the system has written the two words and is done.
+    // SAFETY: the call is over; the system has written the two words and is done.
     let (status, bytes) = unsafe {
         (
             (&raw const overlapped.Internal).read_volatile() as i32,
@@ -111,8 +140,8 @@ fn attempt(socket: SOCKET, room: &mut [MaybeUninit<u8>], flags: u32) -> io::Resu
         )
     };
     match status {
-        STATUS_SUCCESS => Ok(Received::Whole(bytes)),
-        STATUS_BUFFER_OVERFLOW => Ok(Received::Truncated(len)),
+        STATUS_SUCCESS => Ok(Called::Done(bytes)),
+        STATUS_BUFFER_OVERFLOW => Ok(Called::Overflowed),
         STATUS_CANCELLED => Err(io::ErrorKind::WouldBlock.into()),
         status => Err(io::Error::from_raw_os_error(code_of_status(status))),
     }
