@@ -10,6 +10,7 @@ use anyport::rt::net::TcpListener;
 use anyport::rt::{self, Runtime};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 /// Races that each test runs; a run of a million is `ANYPORT_RACES=1000000`.
@@ -107,6 +108,62 @@ pub(crate) fn a_dropped_accept_loses_no_connection(kind: BackendKind) {
         ours.sort();
         theirs.sort();
         assert_eq!(ours, theirs);
+    });
+}
+
+pub(crate) fn a_dropped_accept_leaves_nothing_behind(kind: BackendKind) {
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let runtime = runtime(kind);
+    let _entered = runtime.handle().enter();
+    let listener = runtime.block_on(TcpListener::bind(any_local())).expect("a listener");
+    let nobody = Arc::new(Nobody);
+    for _ in 0..100 {
+        let waker = Waker::from(Arc::clone(&nobody));
+        let mut cx = Context::from_waker(&waker);
+        let mut first = Box::pin(listener.accept());
+        let mut second = Box::pin(listener.accept());
+        for _ in 0..2 {
+            assert!(first.as_mut().poll(&mut cx).is_pending());
+            assert!(second.as_mut().poll(&mut cx).is_pending());
+        }
+        drop(waker);
+        drop(second);
+        assert_eq!(Arc::strong_count(&nobody), 2, "the first one still waits");
+        drop(first);
+        assert_eq!(Arc::strong_count(&nobody), 1);
+    }
+}
+
+pub(crate) fn an_accept_that_is_dropped_when_it_was_called_calls_another(kind: BackendKind) {
+    const TASKS: usize = 20;
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let listener = Arc::new(TcpListener::bind(any_local()).await.expect("a listener"));
+        let address = listener.local_addr().expect("its address");
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            let wait = || {
+                let listener = Arc::clone(&listener);
+                rt::spawn(async move { listener.accept().await.map(drop) })
+            };
+            let aborted: Vec<_> = (0..TASKS).map(|_| wait()).collect();
+            let tasks: Vec<_> = (0..TASKS).map(|_| wait()).collect();
+            for task in aborted {
+                clients.push(connect(address));
+                task.abort();
+                if let Ok(accepted) = task.await {
+                    // It was faster, and its connection is to be made up for.
+                    accepted.expect("a connection");
+                    clients.push(connect(address));
+                }
+            }
+            for task in tasks {
+                task.await.expect("no panic").expect("a connection");
+            }
+        }
     });
 }
 

@@ -57,6 +57,8 @@ world::on_every_backend! {
     dropped::a_dropped_receive_loses_no_byte,
     dropped::a_dropped_read_loses_no_byte,
     dropped::a_dropped_accept_loses_no_connection,
+    dropped::a_dropped_accept_leaves_nothing_behind,
+    dropped::an_accept_that_is_dropped_when_it_was_called_calls_another,
     dropped::a_dropped_write_runs_on_and_later_ones_follow_it,
     dropped::a_dropped_send_has_sent_all_or_nothing,
     dropped::a_flush_waits_for_a_dropped_write,

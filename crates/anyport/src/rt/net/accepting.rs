@@ -1,5 +1,6 @@
 //! The accepting side of a listener: a stream of accepts, and the connections that nobody has taken.
 
+use super::waiters::{Place, WaitedFor, Waiters, Waiting};
 use crate::error::{Error, ErrorKind};
 use crate::latch::Latch;
 use crate::net::{Socket, SocketHandle};
@@ -7,12 +8,16 @@ use crate::op::Operation;
 use crate::rt::budget;
 use crate::rt::context::{Context, Ended, Source};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{self, Poll, Waker};
+use std::task::{self, Poll};
 
 /// Connections that wait for somebody to accept them before they wait in the system's own queue.
 const WAITING_MAX: usize = 64;
+
+/// A connection and its peer.
+type Accepted = (Socket, Option<SocketAddr>);
 
 pub(super) struct Accepting {
     pub(super) socket: SocketHandle<Context>,
@@ -21,13 +26,20 @@ pub(super) struct Accepting {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(Socket, Option<SocketAddr>)>,
+    waiting: VecDeque<Accepted>,
     /// The stream under way, and whether it was asked to end.
     stream: Option<(Operation, bool)>,
     /// Why it ended, for the next who accepts.
     error: Option<Error>,
-    wakers: Vec<Waker>,
+    waiters: Waiters,
     is_closed: bool,
+}
+
+impl State {
+    /// There is something for who accepts, be it that the stream is to be started again.
+    fn has_news(&self) -> bool {
+        !self.waiting.is_empty() || self.error.is_some() || self.stream.is_none()
+    }
 }
 
 impl Accepting {
@@ -35,10 +47,18 @@ impl Accepting {
         Arc::new(Accepting { socket, state: Latch::new(State::default()) })
     }
 
-    pub(super) fn poll_accept(
+    /// The next connection and its peer, whose address is `None` when it is none of the internet, or the
+    /// peer was gone.
+    pub(super) async fn accept(self: &Arc<Self>) -> Result<Accepted, Error> {
+        let mut waiting = Waiting::on(&**self);
+        poll_fn(|cx| self.poll_accept(cx, &mut waiting.place)).await
+    }
+
+    fn poll_accept(
         self: &Arc<Self>,
         cx: &mut task::Context<'_>,
-    ) -> Poll<Result<(Socket, Option<SocketAddr>), Error>> {
+        place: &mut Place,
+    ) -> Poll<Result<Accepted, Error>> {
         task::ready!(budget::poll_proceed(cx));
         let mut state = self.state.lock();
         if let Some(accepted) = state.waiting.pop_front() {
@@ -54,10 +74,9 @@ impl Accepting {
                 Err(rejected) => return Poll::Ready(Err(rejected.error)),
             }
         }
-        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
-        }
+        let before = state.waiters.wait(place, cx);
         drop(state);
+        drop(before);
         budget::refund();
         Poll::Pending
     }
@@ -74,6 +93,14 @@ impl Accepting {
             // Fails when it has just ended.
             let _ = self.socket.cancel(operation);
         }
+    }
+}
+
+impl WaitedFor for Accepting {
+    fn with_waiters<R>(&self, f: impl FnOnce(&mut Waiters, bool) -> R) -> R {
+        let state = &mut *self.state.lock();
+        let has_news = state.has_news();
+        f(&mut state.waiters, has_news)
     }
 }
 
@@ -99,13 +126,14 @@ impl Source for Accepting {
             }
             _ => {}
         }
-        // All of them: one may have given up meanwhile, and a second look costs little.
-        let wakers = std::mem::take(&mut state.wakers);
+        let next = state.has_news().then(|| state.waiters.call()).flatten();
         drop(state);
         drop(refused);
         if let Some(operation) = pause {
             let _ = self.socket.cancel(operation);
         }
-        wakers.into_iter().for_each(Waker::wake);
+        if let Some(next) = next {
+            next.wake();
+        }
     }
 }

@@ -8,7 +8,6 @@ use crate::error::{Error, ErrorKind};
 use crate::net::{self, Socket};
 use crate::rt::shared::{Shared, expect_current};
 use std::fmt;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -66,7 +65,7 @@ impl TcpListener {
     /// `Limit` when the process has no descriptor left: accept again when some were closed.
     pub async fn accept(&self) -> Result<(TcpStream, SocketAddr), Error> {
         loop {
-            let (socket, peer) = poll_fn(|cx| self.accepting.poll_accept(cx)).await?;
+            let (socket, peer) = self.accepting.accept().await?;
             let Some(peer) = peer else { continue };
             return Ok((TcpStream::of(Connection::new(&self.shared, socket)?), peer));
         }
