@@ -8,6 +8,7 @@ mod backlog;
 mod connection;
 mod datagrams;
 mod listener;
+mod methods;
 mod once;
 mod reading;
 mod resolve;

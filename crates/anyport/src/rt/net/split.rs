@@ -1,12 +1,46 @@
-//! The halves of a stream, for two tasks.
+//! The halves of a stream, for two tasks, and the stream before it is split.
 
 use super::connection::Connection;
-use crate::buf::{Buffer, Buffers};
-use crate::error::Error;
-use crate::rt::fs::File;
+use super::methods::{receiving_methods, sending_methods};
 use std::fmt;
-use std::future::poll_fn;
+use std::ops::Deref;
 use std::sync::Arc;
+
+/// Both sides of a stream in one pair of hands. Dropping it ends the receiving side; what was handed
+/// over still goes out, and with its last operation the connection closes.
+pub(super) struct Whole {
+    connection: Arc<Connection>,
+    /// False after it was split.
+    is_whole: bool,
+}
+
+impl Whole {
+    pub(super) fn of(connection: Arc<Connection>) -> Self {
+        Whole { connection, is_whole: true }
+    }
+
+    pub(super) fn into_halves(mut self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        self.is_whole = false;
+        let connection = || Arc::clone(&self.connection);
+        (OwnedReadHalf { connection: connection() }, OwnedWriteHalf { connection: connection() })
+    }
+}
+
+impl Deref for Whole {
+    type Target = Arc<Connection>;
+
+    fn deref(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if self.is_whole {
+            self.connection.close_reading();
+        }
+    }
+}
 
 /// The receiving half of a stream; see [`TcpStream::into_split`](super::TcpStream::into_split).
 ///
@@ -16,42 +50,7 @@ pub struct OwnedReadHalf {
 }
 
 impl OwnedReadHalf {
-    pub(super) fn of(connection: Arc<Connection>) -> Self {
-        OwnedReadHalf { connection }
-    }
-
-    /// See [`TcpStream::recv`](super::TcpStream::recv).
-    ///
-    /// # Cancel safety
-    /// See there.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn recv(&mut self) -> Result<Buffer, Error> {
-        poll_fn(|cx| self.connection.poll_recv(cx)).await
-    }
-
-    /// See [`TcpStream::read`](super::TcpStream::read).
-    ///
-    /// # Cancel safety
-    /// See there.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn read(&mut self, buffer: impl Into<Buffer>) -> (Result<usize, Error>, Buffer) {
-        self.connection.read(buffer.into()).await
-    }
-
-    /// See [`TcpStream::peek`](super::TcpStream::peek).
-    ///
-    /// # Cancel safety
-    /// See there.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn peek(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        poll_fn(|cx| self.connection.poll_copy(cx, out, true)).await
-    }
+    receiving_methods!();
 }
 
 impl Drop for OwnedReadHalf {
@@ -74,75 +73,7 @@ pub struct OwnedWriteHalf {
 }
 
 impl OwnedWriteHalf {
-    pub(super) fn of(connection: Arc<Connection>) -> Self {
-        OwnedWriteHalf { connection }
-    }
-
-    /// See [`TcpStream::send`](super::TcpStream::send).
-    ///
-    /// # Cancel safety
-    /// See there.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn send(&mut self, buffers: impl Into<Buffers>) -> Result<(), Error> {
-        let mut buffers = Some(buffers.into());
-        poll_fn(|cx| self.connection.poll_send(cx, &mut buffers)).await
-    }
-
-    /// See [`TcpStream::write`](super::TcpStream::write).
-    ///
-    /// # Cancel safety
-    /// See there.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn write(&mut self, buffers: impl Into<Buffers>) -> (Result<usize, Error>, Buffers) {
-        self.connection.write(buffers.into()).await
-    }
-
-    /// See [`TcpStream::send_file`](super::TcpStream::send_file).
-    ///
-    /// # Cancel safety
-    /// See there.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn send_file(
-        &mut self,
-        file: &File,
-        offset: u64,
-        length: Option<u64>,
-    ) -> Result<usize, Error> {
-        self.connection.send_file(file, offset, length).await
-    }
-
-    /// See [`TcpStream::flush`](super::TcpStream::flush).
-    ///
-    /// # Cancel safety
-    /// See there.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        self.connection.flush().await
-    }
-
-    /// See [`TcpStream::shutdown`](super::TcpStream::shutdown).
-    ///
-    /// # Cancel safety
-    /// See there.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn shutdown(&mut self) -> Result<(), Error> {
-        self.connection.shut_down().await
-    }
-
-    /// See [`TcpStream::bytes_sent`](super::TcpStream::bytes_sent).
-    pub fn bytes_sent(&self) -> u64 {
-        self.connection.writing.bytes_sent()
-    }
+    sending_methods!();
 }
 
 impl Drop for OwnedWriteHalf {

@@ -1,16 +1,14 @@
 //! TCP connections.
 
 use super::connection::Connection;
+use super::methods::{receiving_methods, sending_methods};
 use super::once::complete;
 use super::resolve::{ToSocketAddrs, addresses_of};
-use super::split::{OwnedReadHalf, OwnedWriteHalf};
-use crate::buf::{Buffer, Buffers, SizeClass};
+use super::split::{OwnedReadHalf, OwnedWriteHalf, Whole};
 use crate::error::{Error, ErrorKind};
 use crate::net::Socket;
-use crate::rt::fs::File;
 use crate::rt::shared::expect_current;
 use std::fmt;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,14 +23,12 @@ use std::time::Duration;
 /// Dropping it closes the connection when what was handed over has gone; bytes that have arrived and
 /// were not taken are dropped.
 pub struct TcpStream {
-    connection: Arc<Connection>,
-    /// False after it was split.
-    is_whole: bool,
+    connection: Whole,
 }
 
 impl TcpStream {
     pub(super) fn of(connection: Arc<Connection>) -> Self {
-        TcpStream { connection, is_whole: true }
+        TcpStream { connection: Whole::of(connection) }
     }
 
     /// Connects to `peer`: an address, or a host and a port, whose addresses are tried in the order in
@@ -97,122 +93,13 @@ impl TcpStream {
         Ok(TcpStream::of(Connection::new(&shared, socket.into())?))
     }
 
-    /// The next bytes that arrive, in the pooled buffer in which they came; an empty buffer: the peer
-    /// has ended its side.
-    ///
-    /// # Cancel safety
-    /// No byte is lost: what arrives when nobody waits is the next one's.
-    ///
-    /// # Errors
-    /// `Reset`, after the bytes that arrived before it.
-    pub async fn recv(&mut self) -> Result<Buffer, Error> {
-        poll_fn(|cx| self.connection.poll_recv(cx)).await
-    }
-
-    /// Receives into `buffer`, up to its capacity, and gives it back; 0 bytes: the peer has ended its
-    /// side, or the buffer has no room.
-    ///
-    /// # Cancel safety
-    /// No byte is lost: what arrives into a dropped future's buffer is delivered by the next read or
-    /// [`recv`](Self::recv). The buffer is lost with the future.
-    ///
-    /// # Errors
-    /// As [`recv`](Self::recv); `InvalidInput` for a read-only buffer.
-    pub async fn read(&mut self, buffer: impl Into<Buffer>) -> (Result<usize, Error>, Buffer) {
-        self.connection.read(buffer.into()).await
-    }
-
-    /// Copies what has arrived, or arrives next, into `out` and leaves it to be received; 0: the peer
-    /// has ended its side, or `out` is empty.
-    ///
-    /// # Cancel safety
-    /// Nothing is taken.
-    ///
-    /// # Errors
-    /// As [`recv`](Self::recv).
-    pub async fn peek(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        poll_fn(|cx| self.connection.poll_copy(cx, out, true)).await
-    }
-
-    /// Hands bytes over to be sent, one buffer or several, in one operation: they go out in the order
-    /// of the calls. Waits only while more than 256 KiB wait to be sent.
-    ///
-    /// # Cancel safety
-    /// Either all were handed over or none: before the future is ready the buffers are its own.
-    ///
-    /// # Errors
-    /// What the sends before it failed with, such as `Reset`; `ShutDown` after a shutdown. A failure
-    /// after the bytes were handed over is told by the next call, and by [`flush`](Self::flush).
-    pub async fn send(&mut self, buffers: impl Into<Buffers>) -> Result<(), Error> {
-        let mut buffers = Some(buffers.into());
-        poll_fn(|cx| self.connection.poll_send(cx, &mut buffers)).await
-    }
-
-    /// Sends `buffers`, one or several, and gives them back when the system has taken every byte; says
-    /// how many those were.
-    ///
-    /// # Cancel safety
-    /// The operation runs on with the buffers that it owns, and later ones follow it;
-    /// [`bytes_sent`](Self::bytes_sent) tells how far it got.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send); [`Error::transferred`] tells how many of the bytes went.
-    pub async fn write(&mut self, buffers: impl Into<Buffers>) -> (Result<usize, Error>, Buffers) {
-        self.connection.write(buffers.into()).await
-    }
-
-    /// Sends `length` bytes of a file from `offset`, or what there is up to its end, after what was
-    /// handed over before; the bytes need not pass through this program. Says how many those were.
-    ///
-    /// # Cancel safety
-    /// As [`write`](Self::write).
-    ///
-    /// # Errors
-    /// As [`write`](Self::write), and what reading the file fails with.
-    pub async fn send_file(
-        &mut self,
-        file: &File,
-        offset: u64,
-        length: Option<u64>,
-    ) -> Result<usize, Error> {
-        self.connection.send_file(file, offset, length).await
-    }
-
-    /// Waits until all that was handed over has gone to the system.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    ///
-    /// # Errors
-    /// What a send has failed with.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        self.connection.flush().await
-    }
-
-    /// Ends the sending side after what was handed over; receiving goes on.
-    ///
-    /// # Cancel safety
-    /// The operation runs on.
-    ///
-    /// # Errors
-    /// `NotConnected`, or what the sends before it failed with.
-    pub async fn shutdown(&mut self) -> Result<(), Error> {
-        self.connection.shut_down().await
-    }
-
-    /// Bytes that the system has taken so far.
-    pub fn bytes_sent(&self) -> u64 {
-        self.connection.writing.bytes_sent()
-    }
+    receiving_methods!();
+    sending_methods!();
 
     /// Two halves, for two tasks. Dropping one ends its side: the reading half stops receiving, the
     /// writing half shuts the sending side down after what was handed over.
-    pub fn into_split(mut self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        self.is_whole = false;
-        (
-            OwnedReadHalf::of(Arc::clone(&self.connection)),
-            OwnedWriteHalf::of(Arc::clone(&self.connection)),
-        )
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        self.connection.into_halves()
     }
 
     /// Whether small sends leave at once (`TCP_NODELAY`).
@@ -232,11 +119,6 @@ impl TcpStream {
         self.connection.socket.set_linger(linger)
     }
 
-    /// See [`SocketHandle::set_receive_class`](crate::net::SocketHandle::set_receive_class).
-    pub fn set_receive_class(&self, class: SizeClass) {
-        self.connection.socket.set_receive_class(class);
-    }
-
     /// This end's address.
     ///
     /// # Errors
@@ -251,14 +133,6 @@ impl TcpStream {
     /// `NotConnected`, or what the system says.
     pub fn peer_addr(&self) -> Result<SocketAddr, Error> {
         self.connection.socket.peer_addr()
-    }
-}
-
-impl Drop for TcpStream {
-    fn drop(&mut self) {
-        if self.is_whole {
-            self.connection.close_reading();
-        }
     }
 }
 
