@@ -270,7 +270,7 @@ impl<T: Send + 'static> SocketHandle<T> {
             Shutdown::Write => (false, true),
             Shutdown::Both => (true, true),
         };
-        if self.core().descriptor().peer().is_none() {
+        if !self.core().descriptor().has_peer() {
             return Err(Error::new(ErrorKind::NotConnected, "shut down"));
         }
         if sending {

@@ -2,6 +2,8 @@
 //! operations are started on.
 
 mod handle;
+#[cfg(unix)]
+mod local;
 pub(crate) mod options;
 #[cfg(feature = "sim")]
 mod simulated;

@@ -27,9 +27,9 @@ impl Core {
                 return None;
             }
             OperationKind::Disconnect => {
-                let result = match handle.descriptor().peer() {
-                    None => Err(Error::new(ErrorKind::NotConnected, "disconnect")),
-                    Some(_) => match handle.descriptor().shutdown(Shutdown::Write) {
+                let result = match handle.descriptor().has_peer() {
+                    false => Err(Error::new(ErrorKind::NotConnected, "disconnect")),
+                    true => match handle.descriptor().shutdown(Shutdown::Write) {
                         Ok(()) => Ok(0),
                         Err(e) => Err(crate::sys::error_from_io(&e, "disconnect")),
                     },
@@ -175,7 +175,7 @@ impl Core {
                 let result = match (handle.descriptor().take_error(), body.ending) {
                     (Some(code), _) => Err(error_from_code(code, "connect")),
                     // The shutdown that goes with closing looks like a connection.
-                    (None, Some(kind)) if handle.descriptor().peer().is_none() => {
+                    (None, Some(kind)) if !handle.descriptor().has_peer() => {
                         Err(Error::new(kind, "connect"))
                     }
                     (None, _) => Ok(0),

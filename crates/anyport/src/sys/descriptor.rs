@@ -6,7 +6,7 @@ use crate::error::Error;
 use socket2::{SockAddr, SockRef};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::path::Path;
 
 /// Opens a file so that operations on it overlap; in a simulated world the world transfers its bytes,
@@ -146,12 +146,9 @@ impl Descriptor {
         }
     }
 
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match &self.0 {
-            Kind::System(descriptor) => descriptor.peer(),
-            #[cfg(feature = "sim")]
-            Kind::Simulated(handle) => handle.peer().ok(),
-        }
+    /// Whether it is connected, to whatever sort of address.
+    pub(crate) fn has_peer(&self) -> bool {
+        self.peer_addr().is_ok()
     }
 
     /// Takes the socket's pending error, as a finished connect leaves it.

@@ -58,6 +58,8 @@ pub use signal::SignalKind;
 pub(crate) use socket::Socket;
 pub(crate) use system::code::{error_from_code, error_from_io, is_connect_in_progress};
 pub(crate) use system::descriptor::OwnedSocket;
+#[cfg(unix)]
+pub(crate) use system::local::{connect_local, local_name, unnamed_local};
 pub(crate) use system::message::Message;
 pub(crate) use system::signal::watch_signal;
 pub(crate) use thread::{

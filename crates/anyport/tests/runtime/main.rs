@@ -9,6 +9,8 @@ mod files;
 mod streams;
 mod tasks;
 mod timing;
+#[cfg(unix)]
+mod unix;
 mod world;
 
 world::on_every_backend! {
@@ -83,4 +85,21 @@ world::on_every_backend! {
     ending::tasks_left_in_the_queue_are_dropped_even_if_they_panic,
     ending::a_runtime_that_is_dropped_closes_its_sockets,
     ending::a_task_that_spawns_on_and_on_ends_with_the_runtime,
+}
+
+#[cfg(unix)]
+mod local_sockets {
+    crate::world::on_every_backend! {
+        unix::a_listener_serves_at_its_path,
+        unix::a_name_that_is_no_path_is_served_too,
+        unix::the_end_right_behind_the_last_bytes_is_told,
+        unix::a_local_stream_ends_its_sides_one_by_one,
+        unix::a_peer_that_goes_with_bytes_unread_is_told,
+        unix::who_does_not_read_holds_up_the_other,
+        unix::a_dropped_receive_loses_no_byte_of_a_local_stream,
+        unix::a_connect_waits_while_the_listeners_queue_is_full,
+        unix::a_dropped_accept_loses_no_local_connection,
+        unix::a_file_goes_through_a_local_stream,
+        unix::a_runtime_that_ends_closes_its_local_sockets,
+    }
 }

@@ -15,6 +15,8 @@ mod resolve;
 mod split;
 mod tcp;
 mod udp;
+#[cfg(unix)]
+mod unix;
 mod waiters;
 mod writing;
 
@@ -24,6 +26,8 @@ pub use resolve::{ToSocketAddrs, lookup_host};
 pub use split::{OwnedReadHalf, OwnedWriteHalf};
 pub use tcp::TcpStream;
 pub use udp::UdpSocket;
+#[cfg(unix)]
+pub use unix::{UnixListener, UnixStream};
 
 pub(super) use once::complete;
 pub(crate) use writing::{Sending, Written};

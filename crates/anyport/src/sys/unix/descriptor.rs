@@ -8,7 +8,7 @@ use socket2::{SockRef, Socket};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::ManuallyDrop;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -98,10 +98,6 @@ impl Descriptor {
     pub(crate) fn peek(&self) -> io::Result<usize> {
         let mut byte = [std::mem::MaybeUninit::uninit()];
         self.socket().recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-    }
-
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.socket().peer_addr().ok()?.as_socket()
     }
 
     /// Takes the socket's pending error, as a finished connect leaves it.

@@ -5,6 +5,7 @@ pub(super) mod clock;
 pub(super) mod code;
 pub(super) mod datagram;
 pub(super) mod descriptor;
+pub(super) mod local;
 pub(super) mod message;
 pub(super) mod signal;
 pub(super) mod transfer;

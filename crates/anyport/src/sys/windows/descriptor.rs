@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use socket2::{SockRef, Socket};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::windows::fs::OpenOptionsExt;
 #[cfg(feature = "sim")]
 use std::os::windows::io::BorrowedHandle;
@@ -132,10 +132,6 @@ impl Descriptor {
             Received::Whole(bytes) => Ok(bytes),
             Received::Truncated(_) => Ok(1),
         }
-    }
-
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.socket().peer_addr().ok()?.as_socket()
     }
 
     /// Takes the socket's pending error, as a finished connect leaves it.
