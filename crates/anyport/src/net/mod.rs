@@ -2,6 +2,7 @@
 //! operations are started on.
 
 mod handle;
+mod listen;
 #[cfg(unix)]
 mod local;
 pub(crate) mod options;
@@ -10,8 +11,9 @@ mod simulated;
 mod socket;
 
 pub use handle::{SocketHandle, Transmission};
+pub use listen::{ListenOptions, listen};
 pub use options::Keepalive;
-pub use socket::{Socket, listen};
+pub use socket::Socket;
 
 #[cfg(test)]
 mod at_once_tests;

@@ -6,9 +6,6 @@ use crate::sys::{self, OwnedSocket, error_from_io};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-/// The backlog of [`listen`]: connections that the system completes ahead of the accepts.
-const BACKLOG: i32 = 4096;
-
 /// An open socket that no port knows yet.
 ///
 /// Made here, or from a standard library socket; [`CompletionPort::associate`] makes a
@@ -80,6 +77,25 @@ impl Socket {
     /// What the system says.
     pub fn listen(&self, backlog: i32) -> Result<(), Error> {
         set(self.inner.listen(backlog), "listen")
+    }
+
+    /// Lets several sockets listen at one address, over which the system spreads the connections; to be
+    /// set on each before it is bound. On Linux `SO_REUSEPORT`, and all of one user; on FreeBSD
+    /// `SO_REUSEPORT_LB`.
+    ///
+    /// # Errors
+    /// `Unsupported` where the system gives all connections to one of them, as macOS does, or lets no
+    /// second one listen: have several tasks or handlers accept from one. What else the system says.
+    pub fn spread_connections(&self) -> Result<(), Error> {
+        const ACTION: &str = "share an address";
+        match sys::spread_connections(&self.sock()) {
+            Err(e) if e.kind() == std::io::ErrorKind::Unsupported => {
+                Err(Error::new(ErrorKind::Unsupported, ACTION).with_detail(
+                    "this system spreads no connections over listeners; accept several from one",
+                ))
+            }
+            result => set(result, ACTION),
+        }
     }
 
     option_setters!();
@@ -170,21 +186,6 @@ impl From<OwnedSocket> for Socket {
     fn from(socket: OwnedSocket) -> Self {
         Socket { inner: socket2::Socket::from(socket).into() }
     }
-}
-
-/// A listening TCP socket with address reuse and a backlog of 4,096: what servers start with.
-///
-/// # Errors
-/// As [`Socket::bind`].
-pub fn listen(address: SocketAddr) -> Result<Socket, Error> {
-    let socket = if address.is_ipv4() { Socket::tcp_v4()? } else { Socket::tcp_v6()? };
-    // On Windows the option lets another program take the address over: it is not wanted there.
-    if cfg!(not(windows)) {
-        socket.set_reuse_address(true)?;
-    }
-    socket.bind(address)?;
-    socket.listen(BACKLOG)?;
-    Ok(socket)
 }
 
 /// The error for a socket that is associated already, through whichever duplicate.

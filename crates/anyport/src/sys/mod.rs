@@ -57,7 +57,7 @@ pub(crate) use request::{FileRegion, GENERATION_MASK, Region, Request, RequestKi
 pub use signal::SignalKind;
 pub(crate) use socket::Socket;
 pub(crate) use system::code::{error_from_code, error_from_io, is_connect_in_progress};
-pub(crate) use system::descriptor::OwnedSocket;
+pub(crate) use system::descriptor::{OwnedSocket, spread_connections};
 #[cfg(unix)]
 pub(crate) use system::local::{connect_local, local_name, unnamed_local};
 pub(crate) use system::message::Message;

@@ -6,6 +6,7 @@ mod datagrams;
 mod dropped;
 mod ending;
 mod files;
+mod listening;
 mod streams;
 mod tasks;
 mod timing;
@@ -66,6 +67,9 @@ world::on_every_backend! {
     dropped::a_flush_waits_for_a_dropped_write,
     dropped::a_sending_half_dropped_at_the_limit_of_operations_ends_its_side,
     dropped::an_aborted_task_loses_no_byte_of_a_stream_that_others_hold,
+    listening::several_listeners_share_the_connections_of_an_address,
+    listening::an_address_is_reused_when_that_is_asked_for,
+    listening::a_listener_for_ipv6_leaves_ipv4_alone_when_that_is_asked_for,
     timing::sleeps_end_in_the_order_of_their_deadlines,
     timing::a_receive_raced_with_a_timeout_loses_no_byte,
     timing::a_timeout_ends_what_does_not_come,

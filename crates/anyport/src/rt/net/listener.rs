@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::resolve::{ToSocketAddrs, addresses_of};
 use super::tcp::TcpStream;
 use crate::error::{Error, ErrorKind};
-use crate::net::{self, Socket};
+use crate::net::{ListenOptions, Socket};
 use crate::rt::shared::{Shared, expect_current};
 use std::fmt;
 use std::net::SocketAddr;
@@ -29,10 +29,51 @@ impl TcpListener {
     ///
     /// # Panics
     /// Outside of a runtime.
+    ///
+    /// # Cancel safety
+    /// Nothing is bound when the future is dropped.
     pub async fn bind(address: impl ToSocketAddrs) -> Result<Self, Error> {
+        Self::bind_with(ListenOptions::new(), address).await
+    }
+
+    /// As [`bind`](Self::bind), with these options.
+    ///
+    /// Several listeners of one address, each with a task of its own that accepts:
+    ///
+    /// ```
+    /// use anyport::net::ListenOptions;
+    /// use anyport::rt::net::{TcpListener, TcpStream};
+    ///
+    /// # anyport::rt::Runtime::new()?.block_on(async {
+    /// let options = ListenOptions::new().reuse_port(true);
+    /// let first = match TcpListener::bind_with(options, "127.0.0.1:0").await {
+    ///     Ok(listener) => listener,
+    ///     Err(e) if e.kind() == anyport::ErrorKind::Unsupported => return Ok(()),
+    ///     Err(e) => return Err(e),
+    /// };
+    /// let address = first.local_addr()?;
+    /// let second = TcpListener::bind_with(options, address).await?;
+    /// assert_eq!(second.local_addr()?, address);
+    /// # Ok::<(), anyport::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Cancel safety
+    /// See there.
+    ///
+    /// # Errors
+    /// See there, and [`ListenOptions::listen`].
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub async fn bind_with(
+        options: ListenOptions,
+        address: impl ToSocketAddrs,
+    ) -> Result<Self, Error> {
         let mut last = Error::new(ErrorKind::NotFound, "listen").with_detail("there is no address");
         for address in addresses_of(address).await? {
-            match net::listen(address) {
+            match options.listen(address) {
                 Ok(socket) => return Self::from_socket(socket),
                 Err(error) => last = error,
             }

@@ -20,6 +20,29 @@ pub(crate) fn open_file(options: &OpenOptions, path: &Path) -> io::Result<File> 
     options.open(path)
 }
 
+/// Lets several sockets listen at one address and share its connections; `Unsupported` where the option
+/// of that name gives them all to one.
+pub(crate) fn spread_connections(socket: &SockRef<'_>) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "dragonfly"))]
+    {
+        socket.set_reuse_port(true)
+    }
+    #[cfg(target_os = "freebsd")]
+    {
+        socket.set_reuse_port_lb(true)
+    }
+    #[cfg(not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "dragonfly",
+        target_os = "freebsd"
+    )))]
+    {
+        let _ = socket;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
 /// A descriptor with what its backend keeps about it.
 pub(crate) struct Descriptor {
     fd: ManuallyDrop<OwnedFd>,

@@ -26,6 +26,11 @@ use windows_sys::Win32::Storage::FileSystem::{FILE_FLAG_OVERLAPPED, FILE_TYPE_DI
 /// A socket of the system as the standard library owns it.
 pub(crate) use std::os::windows::io::OwnedSocket;
 
+/// There is no such option: the one that lets an address be shared gives it to who bound it last.
+pub(crate) fn spread_connections(_: &SockRef<'_>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Opens a file so that operations on it overlap.
 pub(crate) fn open_file(options: &OpenOptions, path: &Path) -> io::Result<File> {
     options.clone().custom_flags(FILE_FLAG_OVERLAPPED).open(path)
