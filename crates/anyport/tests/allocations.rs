@@ -78,6 +78,13 @@ world::on_every_backend! {
     tests::writes_of_tasks_that_have_a_timeout_allocate_nothing_once_warm,
 }
 
+#[cfg(feature = "futures-io")]
+mod futures_io {
+    crate::world::on_every_backend! {
+        tests::echoes_by_the_traits_of_others_allocate_nothing_once_warm,
+    }
+}
+
 fn alone(test: impl FnOnce()) {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     test();
@@ -232,6 +239,20 @@ mod tests {
                 result?;
                 buffer = written.into_one().expect("the one that was written");
             }
+        });
+    }
+
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn echoes_by_the_traits_of_others_allocate_nothing_once_warm(kind: BackendKind) {
+        use futures_util::io::{AsyncReadExt, AsyncWriteExt};
+        echo_of_tasks(kind, |mut stream| async move {
+            let mut message = [0; 100];
+            while AsyncReadExt::read_exact(&mut stream, &mut message).await.is_ok() {
+                stream.write_all(&message).await.expect("it is connected");
+                AsyncWriteExt::flush(&mut stream).await.expect("it is connected");
+            }
+            AsyncWriteExt::close(&mut stream).await.expect("an orderly end");
+            Ok(())
         });
     }
 

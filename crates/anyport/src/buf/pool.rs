@@ -68,6 +68,20 @@ impl BufferPool {
         Some(PooledBuffer::new(&self.shared, block, class))
     }
 
+    /// As `take`, for bytes that wait to be sent: only as long as no more than half of the bound is
+    /// taken, so that peers that do not read keep nobody from receiving.
+    #[cfg(any(feature = "futures-io", feature = "hyper"))]
+    pub(crate) fn take_for_sending(&self, class: SizeClass) -> Option<PooledBuffer> {
+        let state = self.shared.lock();
+        let taken_bytes = state.bytes_allocated - state.free_bytes();
+        drop(state);
+        // Two that look at the same time may exceed it by a buffer, which does no harm.
+        match taken_bytes + class.bytes() <= self.shared.options.bytes_max / 2 {
+            true => self.take(class),
+            false => None,
+        }
+    }
+
     /// As `take`, up to `count` times, at little more than the cost of once; gives each buffer to
     /// `f`, which must not call the pool.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]

@@ -379,3 +379,18 @@ fn the_last_buffers_may_come_back_at_once_after_the_pool_is_gone() {
         }
     });
 }
+
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+#[test]
+fn buffers_to_send_leave_half_of_the_bound_to_others() {
+    let pool = BufferPool::new(PoolOptions::new().bytes_max(4 * 4096));
+    let take = || pool.take_for_sending(SizeClass::Small4K);
+    let first = take().expect("an empty pool has room");
+    let second = take().expect("it is the other quarter of that half");
+    assert!(take().is_none() && pool.take_for_sending(SizeClass::Medium16K).is_none());
+    let rest = [pool.take(SizeClass::Small4K), pool.take(SizeClass::Small4K)];
+    assert!(rest.iter().all(Option::is_some), "the other half is there");
+    drop((first, rest));
+    let again = take().expect("free buffers do not count");
+    drop((second, again));
+}

@@ -363,6 +363,12 @@ impl<T: Send + 'static> SocketHandle<T> {
         self.0.core()
     }
 
+    /// The pool of its port.
+    #[cfg(any(feature = "futures-io", feature = "hyper"))]
+    pub(crate) fn pool(&self) -> &crate::buf::BufferPool {
+        self.0.pool()
+    }
+
     fn local(&self) -> std::io::Result<SockAddr> {
         self.core().descriptor().local_addr()
     }

@@ -2,6 +2,8 @@
 
 use super::member::Membership;
 use super::port::{CompletionPort, PortInner};
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+use crate::buf::BufferPool;
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::op::{HandleCore, Operation, Spec};
@@ -108,6 +110,11 @@ impl<T: Send + 'static> HandleRef<T> {
 
     pub(crate) fn core(&self) -> &Arc<HandleCore> {
         self.core.as_ref().expect("only taken when the handle is given up")
+    }
+
+    #[cfg(any(feature = "futures-io", feature = "hyper"))]
+    pub(crate) fn pool(&self) -> &BufferPool {
+        self.port.core.pool()
     }
 
     pub(crate) fn start(&self, spec: Spec, context: T) -> Result<Operation, Rejected<T>> {

@@ -6,6 +6,8 @@
 //!
 //! The layers beneath know nothing of this one.
 
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+mod adapt;
 pub mod blocking;
 mod budget;
 mod builder;
@@ -23,6 +25,8 @@ pub mod signal;
 mod task;
 pub mod time;
 
+#[cfg(feature = "hyper")]
+pub use adapt::hyper;
 pub use builder::Builder;
 pub use join_error::JoinError;
 pub use metrics::{Metrics, POLL_TIME_BOUNDS};

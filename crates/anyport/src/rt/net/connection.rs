@@ -13,7 +13,7 @@ use crate::rt::context::{Context, Ended, Source};
 use crate::rt::shared::Shared;
 use std::sync::Arc;
 
-pub(super) struct Connection {
+pub(in crate::rt) struct Connection {
     pub(super) socket: SocketHandle<Context>,
     pub(super) reading: Latch<Reading>,
     pub(super) writing: Writing,
@@ -38,6 +38,8 @@ impl Source for Connection {
     fn on_packet(&self, packet: Ended) {
         match packet.kind {
             OperationKind::ReceiveStream => self.on_received(packet),
+            #[cfg(any(feature = "futures-io", feature = "hyper"))]
+            OperationKind::Disconnect => self.on_closed(packet),
             _ => self.on_direct(packet),
         }
     }

@@ -7,6 +7,9 @@
 //!
 //! Buffers and wakers may have destructors of the user's: none is dropped while the side is locked.
 
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+mod copying;
+
 use super::connection::Connection;
 use crate::buf::{Buffer, Buffers};
 use crate::error::{Error, ErrorKind};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Both sides of a stream in one pair of hands. Dropping it ends the receiving side; what was handed
 /// over still goes out, and with its last operation the connection closes.
-pub(super) struct Whole {
+pub(in crate::rt) struct Whole {
     connection: Arc<Connection>,
     /// False after it was split.
     is_whole: bool,
@@ -46,7 +46,7 @@ impl Drop for Whole {
 ///
 /// Its methods are those of the stream.
 pub struct OwnedReadHalf {
-    connection: Arc<Connection>,
+    pub(in crate::rt) connection: Arc<Connection>,
 }
 
 impl OwnedReadHalf {
@@ -69,7 +69,7 @@ impl fmt::Debug for OwnedReadHalf {
 ///
 /// Its methods are those of the stream.
 pub struct OwnedWriteHalf {
-    connection: Arc<Connection>,
+    pub(in crate::rt) connection: Arc<Connection>,
 }
 
 impl OwnedWriteHalf {

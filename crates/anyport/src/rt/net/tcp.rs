@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Dropping it closes the connection when what was handed over has gone; bytes that have arrived and
 /// were not taken are dropped.
 pub struct TcpStream {
-    connection: Whole,
+    pub(in crate::rt) connection: Whole,
 }
 
 impl TcpStream {

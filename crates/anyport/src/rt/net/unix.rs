@@ -133,7 +133,7 @@ impl fmt::Debug for UnixListener {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct UnixStream {
-    connection: Whole,
+    pub(in crate::rt) connection: Whole,
 }
 
 impl UnixStream {

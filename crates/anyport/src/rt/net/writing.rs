@@ -4,6 +4,11 @@
 //! long as not too much waits to be sent; then it waits. A `write` waits for its operation and has the
 //! buffer back. Both leave in the order in which they were started.
 
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+mod closing;
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+mod copying;
+
 use super::backlog::Backlog;
 use super::connection::Connection;
 use crate::buf::Buffers;
@@ -29,6 +34,8 @@ pub(super) struct Writing {
     backlog: Backlog,
     sent: AtomicU64,
     awaited: Latch<Awaited>,
+    #[cfg(any(feature = "futures-io", feature = "hyper"))]
+    closing: Latch<closing::Closing>,
 }
 
 impl Default for Writing {
@@ -37,6 +44,8 @@ impl Default for Writing {
             backlog: Backlog::new(RESUME_BELOW),
             sent: AtomicU64::new(0),
             awaited: Latch::default(),
+            #[cfg(any(feature = "futures-io", feature = "hyper"))]
+            closing: Latch::default(),
         }
     }
 }
@@ -76,9 +85,9 @@ impl Written {
 /// A part of the backlog: its end is when this is dropped.
 pub(crate) struct Sending {
     connection: Arc<Connection>,
-    /// What it counts in the backlog.
-    len: usize,
-    /// Bytes that went.
+    /// As how many bytes it counts in the backlog.
+    held: usize,
+    /// How many bytes went.
     went: usize,
 }
 
@@ -86,7 +95,7 @@ impl Sending {
     /// It did not go out whole.
     pub(crate) fn fail(mut self, error: Option<Error>) {
         let Some(error) = error else { return };
-        self.went = error.transferred().min(self.len);
+        self.went = error.transferred().min(self.went);
         self.connection.writing.backlog.fail(error);
     }
 }
@@ -95,7 +104,7 @@ impl Drop for Sending {
     fn drop(&mut self) {
         let writing = &self.connection.writing;
         writing.sent.fetch_add(self.went as u64, Ordering::AcqRel);
-        if writing.backlog.remove(self.len) {
+        if writing.backlog.remove(self.held) {
             self.connection.end_sending();
         }
     }
@@ -146,23 +155,31 @@ impl Connection {
         }
         let Some(buffers) = buffers.take() else { return Poll::Ready(Ok(())) };
         let len = buffers.total_len();
+        Poll::Ready(self.hand_over(buffers, len))
+    }
+
+    /// Starts the send of `buffers`, which counts as `held` bytes under way: no fewer than there are
+    /// to send.
+    fn hand_over(self: &Arc<Self>, buffers: Buffers, held: usize) -> Result<(), Error> {
+        let len = buffers.total_len();
         if len == 0 {
-            return Poll::Ready(Ok(()));
+            return Ok(());
         }
-        match self.socket.send_quiet(buffers, Context::Sending(self.hand_over(len, len))) {
-            Ok(_) => Poll::Ready(Ok(())),
+        match self.socket.send_quiet(buffers, Context::Sending(self.sending(held, len))) {
+            Ok(_) => Ok(()),
             Err(rejected) => {
                 if let Context::Sending(mut sending) = rejected.context {
                     sending.went = rejected.error.transferred().min(len);
                 }
-                Poll::Ready(Err(rejected.error))
+                Err(rejected.error)
             }
         }
     }
 
-    fn hand_over(self: &Arc<Self>, len: usize, went: usize) -> Sending {
-        self.writing.backlog.add(len);
-        Sending { connection: Arc::clone(self), len, went }
+    /// An operation that counts as `held` bytes in the backlog.
+    fn sending(self: &Arc<Self>, held: usize, went: usize) -> Sending {
+        self.writing.backlog.add(held);
+        Sending { connection: Arc::clone(self), held, went }
     }
 
     /// Waits until all that was handed over has gone.
@@ -246,7 +263,7 @@ impl Connection {
         awaited.number += 1;
         let number = awaited.number;
         drop(awaited);
-        (number, Context::Written(Written { sending: self.hand_over(len, 0), number }))
+        (number, Context::Written(Written { sending: self.sending(len, 0), number }))
     }
 
     /// Waits for the awaited operation of this number.
