@@ -2,7 +2,7 @@
 //! its tasks, [`AnyportTimer`] for its limits. Feature `hyper`.
 //!
 //! A [`TcpStream`] goes into hyper as it is, without a wrapper. No other runtime is needed, also not
-//! beneath axum or tonic: `examples/http.rs` serves an axum router.
+//! beneath axum: `examples/http.rs` serves a router of axum over HTTP/1 and HTTP/2.
 //!
 //! | hyper asks to | and the stream |
 //! |---|---|
