@@ -4,7 +4,6 @@ use super::peer::{Peer, request};
 use super::server::{NEVER, Server, all_of, get, http2_client};
 use super::world::wait_until;
 use anyport::BackendKind;
-use anyport::rt;
 
 /// The listener is gone.
 fn wait_for_the_end_of_accepting(server: &Server) {
@@ -37,22 +36,14 @@ pub(crate) fn the_end_waits_for_the_streams_of_a_connection(kind: BackendKind) {
     let address = server.address;
     server.runtime.block_on(async {
         let mut requests = http2_client(address).await;
-        let tasks: Vec<_> = (0..20)
-            .map(|_| {
-                let mut requests = requests.clone();
-                rt::spawn(async move {
-                    let answer = requests.send_request(get(address, "/sleep/300")).await;
-                    assert_eq!(all_of(answer.expect("an answer")).await, "slept\n");
-                })
-            })
-            .collect();
-        // Answered behind them: they are under way.
-        rt::yield_now().await;
-        let answer = requests.send_request(get(address, "/sleep/1")).await.expect("an answer");
+        let sleeps = |ms| get(address, &format!("/sleep/{ms}"));
+        let waits: Vec<_> = (0..20).map(|_| requests.send_request(sleeps(300))).collect();
+        // Sent behind them: when it is answered they are under way.
+        let answer = requests.send_request(sleeps(0)).await.expect("an answer");
         assert_eq!(all_of(answer).await, "slept\n");
         server.ask_to_end();
-        for task in tasks {
-            task.await.expect("it is answered");
+        for answer in waits {
+            assert_eq!(all_of(answer.await.expect("an answer")).await, "slept\n");
         }
     });
     server.end();

@@ -38,6 +38,13 @@ impl Peer {
         self.answer()
     }
 
+    /// As `get`; `None` when the server ends the connection before it answers.
+    pub(crate) fn try_get(&mut self, path: &str) -> Option<Answer> {
+        self.0.get_mut().write_all(request(path).as_bytes()).ok()?;
+        let has_begun = self.0.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        has_begun.then(|| self.answer())
+    }
+
     /// The next answer, to anything but a `HEAD`.
     pub(crate) fn answer(&mut self) -> Answer {
         let mut answer = self.head();
@@ -101,9 +108,11 @@ impl Peer {
         }
     }
 
-    /// Reads on to the end of the connection, which need not be an orderly one.
-    pub(crate) fn rest(&mut self) -> Vec<u8> {
+    /// Sends what the server may not stay to read, and reads on to the end of the connection, which
+    /// need not be an orderly one.
+    pub(crate) fn rest_after(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut rest = Vec::new();
+        let _ = self.0.get_mut().write_all(bytes);
         let _ = self.0.read_to_end(&mut rest);
         rest
     }
