@@ -74,6 +74,15 @@ pub mod control;
 #[cfg(feature = "sim")]
 pub(crate) mod turns;
 
+/// A place above the engine, in the runtime, where threads that take turns may pass their turn on:
+/// between two steps that another thread's may come between. Nobody holds a mutex there.
+macro_rules! turn_point {
+    () => {
+        #[cfg(feature = "sim")]
+        crate::fault::turns::reach();
+    };
+}
+
 #[cfg(anyport_fault_points)]
 macro_rules! fault_point {
     ($name:ident) => {{

@@ -4,7 +4,7 @@ use super::port::CompletionPort;
 use crate::buf::{BufferPool, PoolOptions, SizeClass};
 use crate::error::{Error, ErrorKind};
 use crate::op::{Core, CoreOptions};
-use crate::sys::{Backend, BackendChoice, BackendKind, BackendOptions, choose};
+use crate::sys::{Backend, BackendChoice, BackendKind, BackendOptions, choose, cores};
 
 /// Most seats, and so rings, that a port can have.
 const CONCURRENCY_MAX: usize = 1024;
@@ -59,7 +59,7 @@ impl PortBuilder {
     }
 
     /// How many threads of the port may run at the same time; 0, the default, is one for each
-    /// core. At most 1,024.
+    /// core (two for a thread of a simulated world that is run). At most 1,024.
     pub fn concurrency(mut self, value: usize) -> Self {
         self.concurrency = value;
         self
@@ -180,7 +180,7 @@ impl PortBuilder {
             return invalid("a completion queue is at least as long as its submission queue");
         }
         let concurrency = match self.concurrency {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(CONCURRENCY_MAX),
+            0 => cores().min(CONCURRENCY_MAX),
             n => n,
         };
         let choice = self.choose()?;

@@ -11,6 +11,7 @@ mod task;
 pub use task::BlockingTask;
 
 use super::join_error::message_of;
+use crate::sys::{self, Condvar, now};
 use roster::{Brought, Next, Roster};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -19,8 +20,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use task::Job;
 
@@ -110,16 +110,10 @@ impl BlockingPool {
         let own = usize::from(SERVES.get() == ptr::from_ref(shared));
         let mut roster = shared.lock();
         while roster.threads() > own {
-            let Some(deadline) = deadline else {
-                roster = shared.ended.wait(roster).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if deadline.is_some_and(|deadline| now() >= deadline) {
                 break;
             }
-            roster =
-                shared.ended.wait_timeout(roster, left).unwrap_or_else(PoisonError::into_inner).0;
+            roster = shared.ended.wait(&shared.roster, roster, deadline);
         }
         roster.running() - own
     }
@@ -139,7 +133,7 @@ impl BlockingPool {
         let shared = Arc::clone(&self.shared);
         let number = shared.threads_started.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", shared.options.thread_name);
-        if let Err(e) = thread::Builder::new().name(name).spawn(move || serve(&shared)) {
+        if let Err(e) = sys::spawn(&name, move || serve(&shared)) {
             self.do_without(&e);
         }
     }
@@ -156,7 +150,7 @@ impl BlockingPool {
 
 impl Drop for BlockingPool {
     fn drop(&mut self) {
-        self.shut_down(Some(Instant::now()));
+        self.shut_down(Some(now()));
     }
 }
 
@@ -259,6 +253,7 @@ thread_local! {
 fn serve(shared: &Arc<Shared>) {
     SERVES.set(Arc::as_ptr(shared));
     let mut roster = shared.lock();
+    let mut idle_since = None;
     let mut is_time_over = false;
     loop {
         match roster.next(is_time_over) {
@@ -269,15 +264,14 @@ fn serve(shared: &Arc<Shared>) {
                 unharmed(|| drop(job));
                 roster = shared.lock();
                 roster.finished(has_run);
+                idle_since = None;
                 is_time_over = false;
             }
             Next::Sleep => {
-                let (again, timeout) = shared
-                    .work
-                    .wait_timeout(roster, shared.options.keep_alive)
-                    .unwrap_or_else(PoisonError::into_inner);
-                roster = again;
-                is_time_over = timeout.timed_out();
+                let since: Instant = *idle_since.get_or_insert_with(now);
+                let until = since.checked_add(shared.options.keep_alive);
+                roster = shared.work.wait(&shared.roster, roster, until);
+                is_time_over = until.is_some_and(|until| now() >= until);
             }
             Next::End => {
                 drop(roster);

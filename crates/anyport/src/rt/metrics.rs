@@ -1,8 +1,9 @@
 //! What a runtime counts.
 
+use crate::sys::now;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Bounds of the poll-time histogram in microseconds: a bucket counts polls of up to its bound; one
 /// more counts the longer ones.
@@ -84,9 +85,9 @@ impl Counters {
         if !self.is_timing.load(Ordering::Relaxed) {
             return poll();
         }
-        let start = Instant::now();
+        let start = now();
         let result = poll();
-        let bucket = bucket_of(start.elapsed());
+        let bucket = bucket_of(now().saturating_duration_since(start));
         self.set().times[bucket].fetch_add(1, Ordering::Relaxed);
         result
     }

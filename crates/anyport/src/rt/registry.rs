@@ -1,9 +1,10 @@
 //! Every task that lives, so that a shutdown finds them all.
 
 use crate::latch::Latch;
+use crate::sys::{Condvar, now};
 use slab::Slab;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -91,9 +92,10 @@ impl Registry {
     pub(super) fn wait_empty(&self, deadline: Instant) -> usize {
         let mut tasks = self.lock();
         while !tasks.alive.is_empty() {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
-            let waited = self.emptied.wait_timeout(tasks, left);
-            tasks = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if now() >= deadline {
+                break;
+            }
+            tasks = self.emptied.wait(&self.tasks, tasks, Some(deadline));
         }
         tasks.alive.len()
     }

@@ -8,14 +8,13 @@ use super::shared::{self, Entered, Shared};
 use super::task::JoinHandle;
 use crate::error::Error;
 use crate::port::WorkerPool;
-use crate::sys::BackendChoice;
+use crate::sys::{BackendChoice, Parker as ThreadParker, now};
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long dropping a runtime waits for its tasks to end.
 const DROP_WAITS: Duration = Duration::from_secs(5);
@@ -51,6 +50,8 @@ const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// ```
 ///
 /// Dropping it ends it as [`shut_down`](Self::shut_down) with five seconds does.
+///
+/// Built by a thread of a simulated world (feature `sim`) it is in that world: see `anyport::sim`.
 pub struct Runtime {
     handle: Handle,
     /// `None` after a shutdown.
@@ -96,8 +97,11 @@ impl Runtime {
 
     /// Ends the runtime: no task can be spawned any more, and every task that lives is dropped by a
     /// worker, at its next await; what they had handed over is sent; then the workers end. Waits for all
-    /// that until `timeout` has passed, and aborts what is under way then. A poll or a blocking call that
-    /// does not return cannot be ended; the report counts them, and they go on by themselves.
+    /// that until `timeout` has passed, and aborts what is under way then, which takes another second at
+    /// most. A poll or a blocking call that does not return cannot be ended; the report counts them, and
+    /// they go on by themselves.
+    ///
+    /// Called in one of its own tasks it waits for nothing: that task cannot end before it returns.
     pub fn shut_down(mut self, timeout: Duration) -> Shutdown {
         self.end(timeout)
     }
@@ -106,9 +110,12 @@ impl Runtime {
         let Some(pool) = self.pool.take() else { return Shutdown::default() };
         let shared = &self.handle.shared;
         // A worker that waited for its own task would wait in vain.
-        let waits = if shared.is_of_this_worker() { Duration::ZERO } else { timeout };
-        let now = Instant::now();
-        let deadline = now.checked_add(waits).unwrap_or(now + FOR_EVER);
+        let (timeout, abort_waits) = match shared.is_of_this_worker() {
+            true => (Duration::ZERO, Duration::ZERO),
+            false => (timeout, ABORT_WAITS),
+        };
+        let began = now();
+        let deadline = began.checked_add(timeout).unwrap_or(began + FOR_EVER);
         shared.registry.close();
         let tasks_left = shared.registry.wait_empty(deadline);
         let blocking_left = shared.blocking.shut_down(Some(deadline));
@@ -117,7 +124,7 @@ impl Runtime {
         if operations_left > 0 {
             // While there are workers: a thread may wait in `block_on` for one of them.
             shared.port().abort_all();
-            shared.wait_for_operations(Instant::now() + waits.min(ABORT_WAITS));
+            shared.wait_for_operations(now() + abort_waits);
         }
         pool.stop();
         shared.port().close();
@@ -197,7 +204,7 @@ impl Handle {
         let _entered = shared::enter(&self.shared);
         let mut future = pin!(future);
         let parker =
-            Arc::new(Parker { thread: thread::current(), is_woken: AtomicBool::new(false) });
+            Arc::new(Parker { thread: ThreadParker::new(), is_woken: AtomicBool::new(false) });
         let waker = Waker::from(Arc::clone(&parker));
         let mut cx = Context::from_waker(&waker);
         loop {
@@ -286,10 +293,9 @@ pub async fn yield_now() {
     .await;
 }
 
-/// How a thread in `block_on` is woken. `thread::park` may return for a token of somebody else's, so
-/// the flag decides.
+/// How a thread in `block_on` is woken. Wake-ups that come before it sleeps are seen by the flag alone.
 struct Parker {
-    thread: Thread,
+    thread: ThreadParker,
     is_woken: AtomicBool,
 }
 
@@ -300,7 +306,7 @@ impl Parker {
 
     fn wait(&self) {
         while !self.take() {
-            thread::park();
+            self.thread.park(None);
         }
     }
 }

@@ -14,6 +14,7 @@ use super::task::{self, JoinHandle};
 use super::time::{self, Timers};
 use crate::port::{CompletionPort, PostErrorKind};
 use crate::rt::blocking::BlockingPool;
+use crate::sys::{InPlace, Place, now, sleep};
 use async_task::Runnable;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(super) counters: Counters,
     pub(crate) blocking: BlockingPool,
     pub(super) timers: Timers,
+    /// Where it was built: its threads are there, and whoever has entered it.
+    place: Place,
 }
 
 impl Shared {
@@ -50,6 +53,7 @@ impl Shared {
             counters: Counters::new(workers),
             blocking,
             timers: Timers::with_shards(workers),
+            place: Place::of_caller(),
         }
     }
 
@@ -158,10 +162,10 @@ impl Shared {
     pub(super) fn wait_for_operations(&self, deadline: Instant) -> usize {
         loop {
             let left = self.port.stats().operations_live;
-            if left == 0 || Instant::now() >= deadline {
+            if left == 0 || now() >= deadline {
                 return left;
             }
-            std::thread::sleep(OPERATIONS_LOOK);
+            sleep(OPERATIONS_LOOK);
         }
     }
 
@@ -260,7 +264,8 @@ pub(crate) fn expect_current(what: &str) -> Arc<Shared> {
 /// The thread is of this runtime until the guard is dropped.
 pub(super) fn enter(shared: &Arc<Shared>) -> Entered {
     let before = CURRENT.with(|current| current.borrow_mut().replace(Arc::clone(shared)));
-    Entered { before, _timers: shared.timers.enter(), _of_thread: PhantomData }
+    let (_timers, _place) = (shared.timers.enter(), shared.place.enter());
+    Entered { before, _timers, _place, _of_thread: PhantomData }
 }
 
 /// See [`Handle::enter`](super::Handle::enter). Guards end in the reverse order of their beginning.
@@ -268,6 +273,7 @@ pub(super) fn enter(shared: &Arc<Shared>) -> Entered {
 pub(super) struct Entered {
     before: Option<Arc<Shared>>,
     _timers: time::Entered,
+    _place: InPlace,
     /// It is of the thread that made it.
     _of_thread: PhantomData<*const ()>,
 }

@@ -1,6 +1,8 @@
 //! Signals that come to the process, as something that a task waits for: Ctrl-C, the wish that it
 //! end, and the others.
 //!
+//! Signals are the process's, and come to no simulated world.
+//!
 //! The system's side is `sys`; here is who waits for which kind. Each listener remembers how many
 //! signals it has seen, so each sees every one.
 

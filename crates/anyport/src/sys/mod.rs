@@ -13,6 +13,7 @@
 
 mod association;
 mod choice;
+mod condition;
 mod datagram;
 mod descriptor;
 mod event;
@@ -48,6 +49,7 @@ use windows as system;
 pub(crate) use association::Association;
 pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
+pub(crate) use condition::Condvar;
 pub(crate) use datagram::{TakenDatagram, receive_datagram_now, send_datagram_now};
 pub(crate) use descriptor::{Descriptor, open_file};
 pub(crate) use event::{Ahead, Event, Outcome, Reaped};
@@ -63,7 +65,8 @@ pub(crate) use system::local::{connect_local, local_name, unnamed_local};
 pub(crate) use system::message::Message;
 pub(crate) use system::signal::watch_signal;
 pub(crate) use thread::{
-    Parker, Thread, ThreadClock, ThreadWatch, hand_over, now, spawn, yield_now,
+    InPlace, Parker, Place, Thread, ThreadClock, ThreadWatch, cores, hand_over, now, sleep, spawn,
+    turn_number, yield_now,
 };
 #[cfg(not(target_os = "linux"))]
 pub(crate) use untaken::TakeOver;

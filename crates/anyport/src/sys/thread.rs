@@ -1,5 +1,5 @@
-//! Threads as the engine starts, parks and watches them, and the time that it is for them: the
-//! system's, or a simulated world's.
+//! Threads as the engine starts, parks and watches them, where they are, and the time that it is
+//! for them: the system's, or a simulated world's.
 
 use super::system::clock;
 use std::io;
@@ -33,6 +33,66 @@ pub(crate) fn yield_now() {
     std::thread::yield_now();
 }
 
+/// Waits so long.
+pub(crate) fn sleep(time: Duration) {
+    #[cfg(feature = "sim")]
+    if super::sim::sleep(time) {
+        return;
+    }
+    std::thread::sleep(time);
+}
+
+/// How many threads can run at a time: the cores that the process may use or, for threads that take
+/// turns, as many on every machine.
+pub(crate) fn cores() -> usize {
+    #[cfg(feature = "sim")]
+    if let Some(cores) = super::sim::cores() {
+        return cores;
+    }
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The calling thread's number among those that take turns, the same in each run of a seed. `None`
+/// for all others.
+pub(crate) fn turn_number() -> Option<u64> {
+    #[cfg(feature = "sim")]
+    return super::sim::thread_number();
+    #[cfg(not(feature = "sim"))]
+    None
+}
+
+/// Where a thread is: on a host of a simulated world or, as most, in none.
+#[derive(Clone)]
+pub(crate) struct Place {
+    #[cfg(feature = "sim")]
+    simulated: Option<super::sim::Place>,
+}
+
+impl Place {
+    /// Where the calling thread is.
+    pub(crate) fn of_caller() -> Self {
+        Place {
+            #[cfg(feature = "sim")]
+            simulated: super::sim::Place::of_caller(),
+        }
+    }
+
+    /// The calling thread is there as well until what this gives is dropped, unless it is in another
+    /// world.
+    pub(crate) fn enter(&self) -> InPlace {
+        InPlace {
+            #[cfg(feature = "sim")]
+            _restore: self.simulated.as_ref().and_then(super::sim::Place::enter),
+        }
+    }
+}
+
+/// See [`Place::enter`]. To be dropped by the thread that has entered, in the reverse order.
+pub(crate) struct InPlace {
+    #[cfg(feature = "sim")]
+    _restore: Option<super::sim::Restore>,
+}
+
 /// A thread that the engine has started.
 #[derive(Debug)]
 pub(crate) struct Thread(Kind);
@@ -44,7 +104,7 @@ enum Kind {
     Simulated(super::sim::JoinHandle<()>),
 }
 
-/// Starts a thread, in the simulated world of the calling one if that takes turns.
+/// Starts a thread, in the simulated world and on the host of the calling one, if that is in one.
 pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
     #[cfg(feature = "sim")]
     let f = match super::sim::spawn(name, f) {
@@ -88,7 +148,7 @@ pub(crate) struct Parker {
 }
 
 impl Parker {
-    /// Of the calling thread.
+    /// Of the calling thread, or of one that it starts.
     pub(crate) fn new() -> Self {
         Parker {
             token: Mutex::new(false),
@@ -128,6 +188,12 @@ impl Parker {
         }
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.unparked.notify_one();
+    }
+}
+
+impl std::fmt::Debug for Parker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parker").finish_non_exhaustive()
     }
 }
 

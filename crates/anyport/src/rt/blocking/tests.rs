@@ -7,6 +7,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::{Context, Wake, Waker};
+use std::thread;
 
 fn pool(threads_max: usize) -> BlockingPool {
     BlockingPool::new(BlockingOptions::new().threads_max(threads_max))

@@ -32,7 +32,7 @@ impl<T: sealed::Resolve> ToSocketAddrs for T {}
 /// An address, be it a value or written as one, comes back as it is; nobody is asked and nothing is
 /// allocated. For a name the system is asked (its list of hosts, its name servers) on a thread of the
 /// pool of blocking calls. There is no limit on how long it takes but the system's own; answers are
-/// not kept.
+/// not kept. In a simulated world the system is asked all the same: tests there use addresses.
 ///
 /// ```
 /// # anyport::rt::Runtime::new()?.block_on(async {

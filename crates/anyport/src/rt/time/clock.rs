@@ -2,6 +2,7 @@
 //!
 //! A deadline is rounded up to a tick and the present down, so that no timer fires early.
 
+use crate::sys;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ pub(super) struct Clock {
 
 #[derive(Debug)]
 enum Source {
-    /// The system's monotonic clock.
+    /// The system's monotonic clock or, for threads of a simulated world that take turns, its own.
     System,
     /// Stands still until it is set.
     Manual(Mutex<Instant>),
@@ -25,17 +26,17 @@ enum Source {
 
 impl Clock {
     pub(super) fn system() -> Self {
-        Clock { start: Instant::now(), source: Source::System }
+        Clock { start: sys::now(), source: Source::System }
     }
 
     pub(super) fn manual() -> Self {
-        let start = Instant::now();
+        let start = sys::now();
         Clock { start, source: Source::Manual(Mutex::new(start)) }
     }
 
     pub(super) fn now(&self) -> Instant {
         match &self.source {
-            Source::System => Instant::now(),
+            Source::System => sys::now(),
             Source::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }

@@ -5,11 +5,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use super::alarm::Alarm;
 use super::clock::Clock;
 use super::shard::{BATCH, SharedShard};
+use crate::sys::{Parker, Thread, spawn};
 
 /// What the shards share with the driver's thread.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ enum Stage {
     /// The shards wait here for the thread. They refer back to the driver: whoever makes the two
     /// must shut the driver down.
     NotStarted(Vec<SharedShard>),
-    Running(JoinHandle<()>),
+    Running(Thread, Arc<Parker>),
     /// Shut down, or driven by hand: nobody is to be rung.
     Ended,
 }
@@ -72,12 +72,12 @@ impl Driver {
 
     /// The thread wakes nobody any more, but for what it is at. Gives its handle, to the first who
     /// calls.
-    pub(super) fn shut_down(&self) -> Option<JoinHandle<()>> {
+    pub(super) fn shut_down(&self) -> Option<Thread> {
         self.is_shut_down.store(true, Ordering::Release);
         let stage = std::mem::replace(&mut *self.stage(), Stage::Ended);
         match stage {
-            Stage::Running(thread) => {
-                thread.thread().unpark();
+            Stage::Running(thread, parker) => {
+                parker.unpark();
                 Some(thread)
             }
             Stage::NotStarted(_) | Stage::Ended => None,
@@ -92,14 +92,15 @@ impl Driver {
     fn ring(self: &Arc<Self>) {
         let mut stage = self.stage();
         let shards = match &*stage {
-            Stage::Running(thread) => return thread.thread().unpark(),
+            Stage::Running(_, parker) => return parker.unpark(),
             Stage::Ended => return,
             Stage::NotStarted(shards) => shards.clone(),
         };
         let driver = Arc::clone(self);
-        let thread = thread::Builder::new().name("anyport-timers".to_owned());
-        match thread.spawn(move || driver.run(&shards)) {
-            Ok(thread) => *stage = Stage::Running(thread),
+        let parker = Arc::new(Parker::new());
+        let sleeps_by = Arc::clone(&parker);
+        match spawn("anyport-timers", move || driver.run(&shards, &sleeps_by)) {
+            Ok(thread) => *stage = Stage::Running(thread, parker),
             Err(error) => {
                 // The next timer tries again.
                 self.alarm.announce();
@@ -113,7 +114,7 @@ impl Driver {
     }
 
     /// The thread: see the table at [`Alarm`].
-    fn run(&self, shards: &[SharedShard]) {
+    fn run(&self, shards: &[SharedShard], parker: &Parker) {
         let mut batch = Vec::with_capacity(BATCH);
         while !self.is_shut_down() {
             let now = self.clock.tick_now();
@@ -123,25 +124,21 @@ impl Driver {
             self.alarm.announce();
             let next = shards.iter().filter_map(|shard| shard.next_expiration()).min();
             self.alarm.sleep_until(next);
-            self.sleep();
+            self.sleep(parker);
             self.alarm.rise();
         }
     }
 
     /// Until the tick that the alarm says has come, or the end.
-    ///
-    /// A waker may have parked on this thread before, and so used up a ring. That of a timer came
-    /// before the looks then, which have seen the timer; that of the end is found here.
-    fn sleep(&self) {
+    fn sleep(&self, parker: &Parker) {
         while !self.is_shut_down() {
             match self.alarm.asleep_until().and_then(|tick| self.clock.instant_of(tick)) {
-                None => thread::park(),
+                None => parker.park(None),
                 Some(until) => {
-                    let left = until.saturating_duration_since(self.clock.now());
-                    if left.is_zero() {
+                    if self.clock.now() >= until {
                         return;
                     }
-                    thread::park_timeout(left);
+                    parker.park(Some(until));
                 }
             }
         }
@@ -153,6 +150,6 @@ impl Driver {
 
     #[cfg(all(test, not(loom)))]
     pub(super) fn sleeps_without_end(&self) -> bool {
-        self.alarm.asleep_until().is_none() && matches!(*self.stage(), Stage::Running(_))
+        self.alarm.asleep_until().is_none() && matches!(*self.stage(), Stage::Running(..))
     }
 }

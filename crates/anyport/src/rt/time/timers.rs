@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Instant;
 
 use super::driver::Driver;
 use super::manual::ManualTime;
 use super::shard::{Shard, SharedShard};
 use crate::atomic::CachePadded;
+use crate::sys::{cores, turn_number};
 
 /// More shards than this would only be more for the driver to look at.
 const SHARDS_MAX: usize = 64;
@@ -58,7 +58,7 @@ struct Owner {
 impl Timers {
     /// Timers by the system's monotonic clock, with a shard for each core.
     pub fn new() -> Self {
-        Timers::with_shards(thread::available_parallelism().map_or(1, usize::from))
+        Timers::with_shards(cores())
     }
 
     /// As [`new`](Self::new) for about `shards` threads that make timers at the same time; rounded
@@ -101,7 +101,7 @@ impl Timers {
     /// call does nothing.
     pub fn shut_down(&self) {
         if let Some(thread) = self.0.driver.shut_down()
-            && thread.thread().id() != thread::current().id()
+            && !thread.is_current()
         {
             // It does not panic: it catches what wakers do.
             let _ = thread.join();
@@ -146,8 +146,11 @@ impl Drop for Owner {
 }
 
 /// Threads are numbered as they first make a timer, so those of one runtime, which start together,
-/// get different shards.
+/// get different shards; but for threads that take turns, whose numbers are the same in each run.
 fn thread_number() -> usize {
+    if let Some(number) = turn_number() {
+        return number as usize;
+    }
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -54,7 +54,7 @@ pub(super) fn is_main_of(shared: &Shared) -> bool {
 }
 
 /// Where the thread was before.
-pub(super) struct Restore(Option<Current>);
+pub(in crate::sys) struct Restore(Option<Current>);
 
 impl Drop for Restore {
     fn drop(&mut self) {

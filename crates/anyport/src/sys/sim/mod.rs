@@ -29,6 +29,38 @@
 //! lane waits there for its thread, or for one that steals; in every other port, by the seed, what
 //! is asked of a lane stays there until it is flushed.
 //!
+//! # The runtime
+//!
+//! A [`Runtime`](crate::rt::Runtime) that is built by a thread of a world is in it, on that thread's
+//! host: its workers, the thread of its timers and those for blocking calls are threads of the world,
+//! its timers go by the world's clock, and so do all its waits. A thread that enters the runtime
+//! (`block_on`, [`Handle::enter`](crate::rt::Handle::enter)) is on that host meanwhile.
+//!
+//! ```
+//! use anyport::rt::{self, Runtime, net::TcpListener, net::TcpStream, time};
+//! use anyport::sim::World;
+//! use std::time::Duration;
+//!
+//! World::run(1, |world| {
+//!     let runtime = Runtime::builder().workers(2).build().expect("a runtime");
+//!     runtime.block_on(async {
+//!         let listener = TcpListener::bind("10.0.0.1:80").await.expect("a listener");
+//!         let server = rt::spawn(async move {
+//!             let (mut stream, _) = listener.accept().await.expect("a connection");
+//!             time::sleep(Duration::from_secs(3600)).await;
+//!             stream.send(b"an hour later").await
+//!         });
+//!         let mut stream = TcpStream::connect("10.0.0.1:80").await.expect("connected");
+//!         assert_eq!(stream.recv().await.expect("it comes").as_slice(), b"an hour later");
+//!         server.await.expect("no panic").expect("handed over");
+//!     });
+//!     assert!(world.now() >= Duration::from_secs(3600));
+//! });
+//! ```
+//!
+//! Tasks ask [`rt::time::now`](crate::rt::time::now) for the time: `Instant::now` is the real one. In
+//! the runtime's own code there are places as well where the turn is passed on (`turn_point`).
+//!
 //! # How time moves
 //!
 //! In a world that is *run* ([`World::run`]) the clock stands while a thread has the turn, and moves
@@ -47,11 +79,18 @@
 //! clerk as well, so stuck owners and their stand-ins are part of the run. Threads are real ones,
 //! started through the world (or by the engine itself: the clerk, the workers of a pool).
 //!
+//! A world that is run has two cores, whatever the machine has: where a number of threads follows
+//! from that of the cores, it is the same everywhere.
+//!
 //! # What stays real
 //!
 //! Memory, files' content, socket options (kept, without effect), threads and their locks. Two
 //! threads that wait for each other by means that the world does not know (a channel, a mutex held
 //! across a wait) stop the run for good.
+//!
+//! Signals come to the process, and no world has them. Nor has one names of hosts: they are asked for
+//! at the system, in real time, while the whole run waits. Addresses need nobody and are the same
+//! everywhere.
 
 mod code;
 mod current;
@@ -78,7 +117,10 @@ pub use system::{Disk, System};
 pub use thread::JoinHandle;
 pub use world::{Entered, World};
 
+pub(super) use current::Restore;
 pub(super) use port::Sim;
 pub(super) use socket::{Handle, open};
 pub(crate) use thread::set_on_thread_end;
-pub(super) use thread::{Parking, hand_over, is_asleep, now, spawn, thread_number};
+pub(super) use thread::{
+    Parking, Place, cores, hand_over, is_asleep, now, sleep, spawn, thread_number,
+};

@@ -63,6 +63,14 @@ impl Shared {
         self.wait_in_real_time(state, wait, deadline);
     }
 
+    /// Waits so long, in the world's time.
+    pub(super) fn sleep(&self, time: Duration) {
+        let deadline = self.deadline(Some(time));
+        while self.with(|state| Some(state.time.now()) < deadline) {
+            self.wait(Wait::Time, deadline);
+        }
+    }
+
     /// The calling thread, which is new, waits for its first turn.
     pub(super) fn wait_for_first_turn(&self, me: ThreadId) {
         let mut state = self.until_turn(self.lock(), me);

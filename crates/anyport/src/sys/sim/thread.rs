@@ -1,15 +1,19 @@
 //! Threads of a world: how they start and end, sleep and are parked, and what time it is for them.
 
-use super::current::{self, Current};
+use super::current::{self, Current, Restore};
 use super::shared::Shared;
 use super::threads::{ThreadId, Wait};
 use crate::fault::turns::{self, Turns};
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The cores of a world that is run, whatever the machine has: a run must not depend on that.
+const CORES: usize = 2;
 
 /// What a thread of a world does at its end, while it has the turn still: what thread-locals do
 /// when a thread is gone would be outside of the run.
@@ -30,6 +34,18 @@ pub(super) fn at_end_of_thread() {
 pub(in crate::sys) fn now() -> Option<Instant> {
     let current = current::get()?;
     current.thread.map(|_| current.shared.now())
+}
+
+/// How many cores there are for the calling thread, if it takes turns.
+pub(in crate::sys) fn cores() -> Option<usize> {
+    thread_number().map(|_| CORES)
+}
+
+/// Waits so long, by the clock of the calling thread's world. False when it takes no turns.
+pub(in crate::sys) fn sleep(time: Duration) -> bool {
+    let Some(Current { shared, thread: Some(_), .. }) = current::get() else { return false };
+    shared.sleep(time);
+    true
 }
 
 /// The calling thread among those that take turns.
@@ -98,17 +114,61 @@ impl Parking {
     }
 }
 
+impl fmt::Debug for Parking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parking").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Parking {
+    fn drop(&mut self) {
+        // One that came too late would stay for as long as the world.
+        self.shared.with(|state| state.threads.take_unparked(self.key));
+    }
+}
+
+/// A host of a world, or none in particular, for other threads to be there.
+#[derive(Clone)]
+pub(in crate::sys) struct Place {
+    shared: Arc<Shared>,
+    host: Option<IpAddr>,
+}
+
+impl Place {
+    /// Where the calling thread is, if it is in a world.
+    pub(in crate::sys) fn of_caller() -> Option<Self> {
+        current::get().map(|Current { shared, host, .. }| Place { shared, host })
+    }
+
+    /// Moves the calling thread there, unless it is in another world.
+    pub(in crate::sys) fn enter(&self) -> Option<Restore> {
+        let to = match current::get() {
+            None => Current {
+                shared: Arc::clone(&self.shared),
+                host: self.host,
+                thread: None,
+                is_main: false,
+            },
+            Some(current) if Arc::ptr_eq(&current.shared, &self.shared) => {
+                Current { host: self.host.or(current.host), ..current }
+            }
+            Some(_) => return None,
+        };
+        Some(current::set(Some(to)))
+    }
+}
+
 /// Starts a thread in the world and on the host of the calling one.
 ///
 /// # Errors
-/// `f`, when the calling thread takes no turns.
+/// `f`, when the calling thread is in no world.
 pub(in crate::sys) fn spawn<R: Send + 'static, F: FnOnce() -> R + Send + 'static>(
     name: &str,
     f: F,
 ) -> Result<io::Result<JoinHandle<R>>, F> {
     match current::get() {
-        Some(current) if current.thread.is_some() => Ok(spawn_in(&current, name, f)),
-        _ => Err(f),
+        Some(current) => Ok(spawn_in(&current, name, f)),
+        None => Err(f),
     }
 }
 

@@ -158,10 +158,7 @@ impl World {
 
     /// Waits so long, by the world's clock.
     pub fn sleep(&self, time: Duration) {
-        let deadline = self.shared.deadline(Some(time));
-        while self.shared.with(|state| Some(state.time.now()) < deadline) {
-            self.shared.wait(Wait::Time, deadline);
-        }
+        self.shared.sleep(time);
     }
 
     /// Lets another thread go first, if the seed says so.
