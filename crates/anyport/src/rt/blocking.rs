@@ -86,6 +86,7 @@ impl BlockingPool {
     ) -> BlockingTask<R> {
         let (job, task) = task::job(f);
         let brought = self.shared.lock().bring(job);
+        turn_point!();
         match brought {
             Brought::Wake => self.shared.work.notify_one(),
             Brought::Start => self.start_thread(),
@@ -105,6 +106,7 @@ impl BlockingPool {
     pub fn shut_down(&self, deadline: Option<Instant>) -> usize {
         let shared = &*self.shared;
         let jobs = shared.lock().close();
+        turn_point!();
         shared.work.notify_all();
         cancel_all(jobs, SHUT_DOWN);
         let own = usize::from(SERVES.get() == ptr::from_ref(shared));
@@ -259,9 +261,11 @@ fn serve(shared: &Arc<Shared>) {
         match roster.next(is_time_over) {
             Next::Run(job) => {
                 drop(roster);
+                turn_point!();
                 let has_run = unharmed(|| job.run()).unwrap_or(true);
                 // The last of a result that nobody waits for is dropped here.
                 unharmed(|| drop(job));
+                turn_point!();
                 roster = shared.lock();
                 roster.finished(has_run);
                 idle_since = None;
@@ -275,6 +279,7 @@ fn serve(shared: &Arc<Shared>) {
             }
             Next::End => {
                 drop(roster);
+                turn_point!();
                 shared.ended.notify_all();
                 return;
             }

@@ -22,6 +22,7 @@ impl TaskState {
     /// The task is polled once more, and ends there.
     pub(super) fn abort(&self) {
         self.is_aborted.store(true, Ordering::Release);
+        turn_point!();
         let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
             waker.wake();
@@ -73,6 +74,7 @@ impl Registry {
         tasks.spawned += 1;
         let key = tasks.alive.insert(Arc::clone(&state));
         drop(tasks);
+        turn_point!();
         Some(Entry { registry: Arc::clone(self), key, state })
     }
 
@@ -84,6 +86,7 @@ impl Registry {
             tasks.alive.iter().map(|(_, state)| Arc::clone(state)).collect()
         };
         for state in alive {
+            turn_point!();
             state.abort();
         }
     }
@@ -114,6 +117,7 @@ impl Registry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.state.forget();
+        turn_point!();
         let mut tasks = self.registry.lock();
         let state = tasks.alive.remove(self.key);
         if tasks.alive.is_empty() {

@@ -212,6 +212,7 @@ impl Handle {
             if let Poll::Ready(output) = poll {
                 return output;
             }
+            turn_point!();
             if !parker.take() {
                 self.shared.port().blocking(|| parker.wait());
             }
@@ -318,6 +319,7 @@ impl Wake for Parker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.is_woken.swap(true, Ordering::AcqRel) {
+            turn_point!();
             self.thread.unpark();
         }
     }

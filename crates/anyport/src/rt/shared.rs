@@ -75,6 +75,7 @@ impl Shared {
 
     /// A task is to be polled.
     fn schedule(&self, task: Runnable) {
+        turn_point!();
         let mut task = Some(task);
         // While the thread's locals are being destroyed it catches nothing.
         let _ = CAUGHT.try_with(|caught| task = task.take().and_then(|t| caught.offer(self, t)));
@@ -88,10 +89,12 @@ impl Shared {
         let Context::Task(task) = refused.context else { return };
         match refused.kind {
             PostErrorKind::Full => {
+                turn_point!();
                 let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
                 overflow.push_back(task);
                 self.overflow_len.store(overflow.len(), Ordering::Release);
                 drop(overflow);
+                turn_point!();
                 // A worker looks here after each packet. Where the queue was emptied meanwhile this is
                 // one; where it is full still, there are packets that have yet to be taken.
                 let _ = self.port.post(0, 0, Context::Nobody);
@@ -112,6 +115,7 @@ impl Shared {
         let is_left = !overflow.is_empty();
         self.overflow_len.store(overflow.len(), Ordering::Release);
         drop(overflow);
+        turn_point!();
         if is_left {
             // For the next look; see `post`.
             let _ = self.port.post(0, 0, Context::Nobody);
@@ -132,6 +136,7 @@ impl Shared {
 
     /// Polls a task once.
     pub(super) fn run(&self, task: Runnable) {
+        turn_point!();
         self.counters.count_poll();
         budget::with_fresh(|| self.counters.time_poll(|| task.run()));
     }

@@ -53,12 +53,14 @@ impl<F: Future> Future for Spawned<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        turn_point!();
         let poll = match this.future.as_mut().as_pin_mut() {
             Some(future) if !this.entry.state.is_aborted() => {
                 catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
             }
             _ => Ok(Poll::Pending),
         };
+        turn_point!();
         let result = match poll {
             Ok(Poll::Ready(output)) => Ok(output),
             Ok(Poll::Pending) if !this.entry.state.is_aborted() => return Poll::Pending,
@@ -91,6 +93,7 @@ where
 {
     let state = Arc::clone(&entry.state);
     let (runnable, task) = async_task::spawn(Spawned { future: Some(future), entry }, schedule);
+    turn_point!();
     state.set_waker(runnable.waker());
     (runnable, JoinHandle { task: Some(task.fallible()), state: Some(state) })
 }

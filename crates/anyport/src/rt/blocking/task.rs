@@ -111,6 +111,7 @@ impl<F, R> Both<F, R> {
         state.stage = Stage::Over(result);
         let waker = state.waker.take();
         drop(state);
+        turn_point!();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -138,6 +139,7 @@ where
             return false;
         };
         let result = catch_unwind(AssertUnwindSafe(f)).map_err(JoinError::panicked);
+        turn_point!();
         self.end(self.lock(), result);
         true
     }

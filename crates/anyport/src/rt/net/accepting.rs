@@ -89,6 +89,7 @@ impl Accepting {
         let stream = state.stream;
         drop(state);
         drop(waiting);
+        turn_point!();
         if let Some((operation, false)) = stream {
             // Fails when it has just ended.
             let _ = self.socket.cancel(operation);
@@ -129,6 +130,7 @@ impl Source for Accepting {
         let next = state.has_news().then(|| state.waiters.call()).flatten();
         drop(state);
         drop(refused);
+        turn_point!();
         if let Some(operation) = pause {
             let _ = self.socket.cancel(operation);
         }

@@ -65,7 +65,9 @@ impl Driver {
     /// If the thread is not there yet and cannot be started.
     #[inline]
     pub(super) fn expect(self: &Arc<Self>, tick: u64) {
+        turn_point!();
         if self.alarm.claim(tick) {
+            turn_point!();
             self.ring();
         }
     }
@@ -74,6 +76,7 @@ impl Driver {
     /// calls.
     pub(super) fn shut_down(&self) -> Option<Thread> {
         self.is_shut_down.store(true, Ordering::Release);
+        turn_point!();
         let stage = std::mem::replace(&mut *self.stage(), Stage::Ended);
         match stage {
             Stage::Running(thread, parker) => {
@@ -121,9 +124,13 @@ impl Driver {
             for shard in shards {
                 shard.fire(now, &mut batch);
             }
+            turn_point!();
             self.alarm.announce();
+            turn_point!();
             let next = shards.iter().filter_map(|shard| shard.next_expiration()).min();
+            turn_point!();
             self.alarm.sleep_until(next);
+            turn_point!();
             self.sleep(parker);
             self.alarm.rise();
         }

@@ -62,6 +62,7 @@ impl Shard {
             Some(_) => {}
         }
         let waker = waker.clone();
+        turn_point!();
         let before = match self.lock().get_mut(key) {
             None => return false,
             Some(known) => mem::replace(known, waker),
@@ -92,6 +93,7 @@ impl Shard {
     pub(super) fn fire(&self, now: u64, batch: &mut Vec<Waker>) {
         loop {
             let is_done = self.lock().advance(now, BATCH, &mut |waker| batch.push(waker));
+            turn_point!();
             batch.drain(..).for_each(wake);
             if is_done {
                 return;
