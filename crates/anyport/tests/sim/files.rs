@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A path that goes with this.
-struct TemporaryPath(PathBuf);
+pub(crate) struct TemporaryPath(pub(crate) PathBuf);
 
 impl TemporaryPath {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("anyport-sim-{}-{number}", std::process::id());

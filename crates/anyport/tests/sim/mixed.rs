@@ -2,6 +2,7 @@
 //! cancels, closes and faults in between. Each operation has its packet, once; what comes is what
 //! had gone, in order.
 
+use crate::choices::Choices;
 use anyport::buf::{Buffer, Buffers, PoolOptions};
 use anyport::fs::{FileHandle, OpenOptions};
 use anyport::net::{Socket, SocketHandle, Transmission, listen};
@@ -9,21 +10,6 @@ use anyport::sim::{Disk, Link, System, World};
 use anyport::{CompletionPort, ErrorKind, Operation, OperationKind, Packet};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// The test's own choices: the world's would change with it.
-struct Choices(u64);
-
-impl Choices {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound
-    }
-
-    fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-}
 
 /// An operation that was started and has not come.
 struct Started {
@@ -354,7 +340,7 @@ fn bytes_of(buffers: &Buffers) -> Vec<u8> {
 
 fn mixed(world: &World) {
     let seed = world.seed();
-    let mut choices = Choices(seed);
+    let mut choices = Choices::new(seed);
     let has_resets = choices.one_in(3);
     let slow = Duration::from_micros([1, 100, 5000][choices.below(3)]);
     world.set_links(
