@@ -98,6 +98,12 @@ impl Backlog {
         Poll::Ready(self.check())
     }
 
+    /// Nobody sends any more: who waited, and was given up, is forgotten.
+    pub(super) fn forget_waiter(&self) {
+        let waker = self.waiter.lock().take();
+        drop(waker);
+    }
+
     fn call(&self) {
         // Before the waker is taken: one that is put there from now on says so again.
         self.word.fetch_and(!WAITING, Ordering::AcqRel);

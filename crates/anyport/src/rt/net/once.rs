@@ -33,6 +33,17 @@ impl<K: Send + Sync> Source for Once<K> {
     }
 }
 
+/// Somebody waits for the packet. Given up, his waker goes at once: it refers to the runtime, which
+/// refers to what is under way.
+struct Waits<'a, K>(&'a Once<K>);
+
+impl<K> Drop for Waits<'_, K> {
+    fn drop(&mut self) {
+        let waker = self.0.state.lock().waker.take();
+        drop(waker);
+    }
+}
+
 /// Starts an operation and waits for its packet. When the future is dropped the operation runs on,
 /// and what it owned is dropped with its packet, as is `kept`.
 #[allow(clippy::result_large_err, reason = "a refused start gives everything back")]
@@ -44,6 +55,7 @@ pub(crate) async fn complete<K: Send + Sync + 'static>(
     if let Err(Rejected { error, buffers, .. }) = start(Context::Source(Arc::clone(&once) as _)) {
         return Err(Rejected { error, context: (), buffers });
     }
+    let _waits = Waits(&once);
     let ended = poll_fn(|cx| {
         let waker = cx.waker().clone();
         let mut state = once.state.lock();

@@ -38,6 +38,7 @@ impl Drop for Whole {
     fn drop(&mut self) {
         if self.is_whole {
             self.connection.close_reading();
+            self.connection.writing.forget_waiter();
         }
     }
 }

@@ -116,6 +116,11 @@ impl Writing {
         self.sent.load(Ordering::Acquire)
     }
 
+    /// Nobody sends any more.
+    pub(super) fn forget_waiter(&self) {
+        self.backlog.forget_waiter();
+    }
+
     fn end_awaited(&self, number: u64, packet: Ended) {
         let mut awaited = self.awaited.lock();
         if awaited.number != number {
@@ -242,6 +247,7 @@ impl Connection {
 
     /// Nobody will send any more: the side ends after what was handed over.
     pub(super) fn close_writing(self: &Arc<Self>) {
+        self.writing.forget_waiter();
         // Its packet finds nobody who waits.
         let Err(rejected) = self.socket.disconnect(Context::Nobody) else { return };
         // Else it was shut down already, or is not connected.
@@ -302,7 +308,10 @@ impl Drop for AwaitDropped<'_> {
         let mut awaited = self.writing.awaited.lock();
         awaited.number += 1;
         let nobodys = awaited.outcome.take();
+        // It refers to the runtime, which refers to what is under way.
+        let waker = awaited.waker.take();
         drop(awaited);
+        drop(waker);
         if let Some((Err(error), _)) = &nobodys {
             self.writing.backlog.fail(*error);
         }

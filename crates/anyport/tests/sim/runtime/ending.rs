@@ -190,6 +190,37 @@ pub(super) fn in_the_middle(world: &World) {
 }
 
 #[test]
+fn what_had_no_time_to_end_is_freed_with_the_last_handle() {
+    World::check(100, |world| {
+        let mut choices = Choices::new(world.seed());
+        let runtime = world.on_host(SERVER, || runtime(&mut choices));
+        let address = SocketAddr::new(CLIENT, 9);
+        let peer = world.on_host(CLIENT, || Listener::bind(address)).expect("a listener");
+        for _ in 0..1 + choices.below(4) {
+            let sort = choices.below(4);
+            runtime
+                .spawn(async move {
+                    let listener = TcpListener::bind(SocketAddr::new(SERVER, 0)).await;
+                    let stream = TcpStream::connect(address).await;
+                    let (Ok(listener), Ok(mut stream)) = (listener, stream) else { return };
+                    match sort {
+                        0 => drop(listener.accept().await),
+                        1 => drop(stream.recv().await),
+                        2 => while stream.send(bytes(0, 0, 60_000)).await.is_ok() {},
+                        _ => while stream.write(bytes(0, 0, 60_000)).await.0.is_ok() {},
+                    }
+                })
+                .detach();
+        }
+        // Some of them wait, for a connection or for what comes after it.
+        world.sleep(choices.time(Duration::from_millis(4)));
+        // The world waits for the end of all threads, also of the port's own: so the port was freed.
+        runtime.shut_down(Duration::ZERO);
+        drop(peer);
+    });
+}
+
+#[test]
 fn a_runtime_that_ends_leaves_nothing_behind() {
     World::check(700, in_the_middle);
 }
