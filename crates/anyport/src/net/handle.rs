@@ -251,7 +251,8 @@ impl<T: Send + 'static> SocketHandle<T> {
     }
 
     /// Ends the sending side after the sends started before it; completes with 0 bytes. Later
-    /// sends fail with `ShutDown`, receiving goes on.
+    /// sends fail with `ShutDown`, receiving goes on. Cancelled, it has not happened: sends may start
+    /// again.
     ///
     /// # Errors
     /// The packet's: `NotConnected`.

@@ -135,6 +135,9 @@ impl Core {
         }
         let (index, side, done) = (body.index, body.kind.side(), body.transferred());
         let error = Error::new(kind, body.kind.action()).with_transferred(done);
+        if body.kind == OperationKind::Disconnect {
+            handle.undo_disconnect();
+        }
         // One of several references: the caller holds another.
         drop(body.handle.take());
         let completion = body.finish(Some(handle), Err(error));

@@ -30,6 +30,8 @@ pub(crate) struct HandleCore {
     is_sending_at_once: AtomicBool,
     /// New sends are refused. Changed with or without the lock.
     pub(super) is_sending_shut_down: AtomicBool,
+    /// Not by a disconnect, which may be cancelled.
+    was_shut_down_at_once: AtomicBool,
     /// The peer reset the connection: from now on everything fails with that, never a clean end.
     pub(super) is_reset: AtomicBool,
     /// Ends with the open object: while it lives, associating the object again is refused.
@@ -77,6 +79,7 @@ impl HandleCore {
             is_closed: AtomicBool::new(false),
             is_sending_at_once: AtomicBool::new(false),
             is_sending_shut_down: AtomicBool::new(false),
+            was_shut_down_at_once: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
             duplicates: AtomicU32::new(1),
             receive_class,
@@ -146,7 +149,16 @@ impl HandleCore {
         }
         drop(state);
         if sending {
+            self.was_shut_down_at_once.store(true, Ordering::Release);
             self.is_sending_shut_down.store(true, Ordering::Release);
+        }
+    }
+
+    /// A disconnect has not happened: sends may start again. With the state locked, under which it
+    /// was started.
+    pub(super) fn undo_disconnect(&self) {
+        if !self.was_shut_down_at_once.load(Ordering::Acquire) {
+            self.is_sending_shut_down.store(false, Ordering::Release);
         }
     }
 

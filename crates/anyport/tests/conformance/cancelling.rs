@@ -295,6 +295,37 @@ pub fn s35_a_transmission_to_a_full_peer_is_cancelled(kind: BackendKind) {
     assert!(came == gone || !tells_what_had_gone(kind) && came > gone, "{came} of {gone} came");
 }
 
+pub fn s35_a_cancelled_disconnect_has_not_happened(kind: BackendKind) {
+    let port = port(kind);
+    let (handle, mut peer) = connection(&port, 35);
+    let all = pattern(35, 2 * LARGE);
+    handle.send(all[..LARGE].to_vec(), 0).expect("started");
+    let disconnect = handle.disconnect(1).expect("started");
+    assert_nothing_comes("the peer does not read", &port);
+    let rejected = handle.send(b"too late".to_vec(), 2).expect_err("the side is about to end");
+    assert_eq!(rejected.error.kind(), ErrorKind::ShutDown);
+    handle.cancel(disconnect).expect("in line");
+    let packet = get(&port);
+    assert_is_cancelled("disconnect", &packet);
+    assert_eq!((packet.context, packet.operation), (1, Some(disconnect)));
+    // The side goes on, and ends when it is asked to once more.
+    handle.send(all[LARGE..].to_vec(), 3).expect("started");
+    handle.disconnect(4).expect("started");
+    let reader = thread::spawn(move || read_pattern_slowly(&mut peer, 35));
+    let results: Vec<_> = get_all(&port, 3).iter().map(|p| (p.context, p.result)).collect();
+    assert_eq!(results, [(0, Ok(LARGE)), (3, Ok(LARGE)), (4, Ok(0))]);
+    assert_eq!(reader.join().expect("all of it, and an end"), 2 * LARGE);
+    // What was shut down at once stays so.
+    let (handle, _peer) = connection(&port, 35);
+    handle.send(pattern(35, LARGE), 0).expect("started");
+    let disconnect = handle.disconnect(1).expect("started");
+    handle.shutdown(std::net::Shutdown::Write).expect("connected");
+    // The send may have failed, and the disconnect be over.
+    let _ = handle.cancel(disconnect);
+    let rejected = handle.send(b"too late".to_vec(), 2).expect_err("the side has ended");
+    assert_eq!(rejected.error.kind(), ErrorKind::ShutDown);
+}
+
 pub fn s35_streams_are_cancelled(kind: BackendKind) {
     let port = port(kind);
     let (handle, mut peer) = connection(&port, 35);

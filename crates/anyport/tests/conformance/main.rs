@@ -179,6 +179,7 @@ statements! {
         s35_a_connect_that_hangs_is_cancelled,
         s35_a_send_to_a_full_peer_is_cancelled,
         s35_a_transmission_to_a_full_peer_is_cancelled,
+        s35_a_cancelled_disconnect_has_not_happened,
         s35_streams_are_cancelled,
         s35_a_cancelled_receive_loses_no_byte,
         s35_a_cancelled_accept_loses_no_connection,
