@@ -232,6 +232,13 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// Sends head, file and tail, in this order, as one operation; the packet's bytes are the
     /// total, and its buffers are those of head and tail.
     ///
+    /// The file passes through one pooled buffer of 64 KiB, or of 4 KiB where the pool has no room
+    /// for that. The operation holds it from the first read to its end, also while its peer does not
+    /// read. So transmissions to peers that do not read can hold all of the pool, with its default
+    /// bound about 4,000 of them, and pooled receives wait meanwhile. Where the two ends of a
+    /// connection share a pool, each may wait for the other so: bound how many transmissions are
+    /// under way, or give the pool more than 64 KiB for each.
+    ///
     /// # Errors
     /// As [`send`](Self::send), and what reading the file fails with.
     pub fn transmit_file(

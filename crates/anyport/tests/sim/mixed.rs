@@ -361,7 +361,8 @@ fn mixed(world: &World) {
     );
     world.set_disk(Disk::new().short_transfers(0.3));
     // Room for more than a piece of each transmission: whoever sends one holds that piece until its
-    // peer receives, which may need a buffer as well.
+    // peer receives, which may need a buffer of the same pool as well. With two pieces' room two
+    // transmissions can hold both, and the receives of their peers wait for one.
     let pool = PoolOptions::new().bytes_max([256 << 20, 8 * 65_536][choices.below(2)]);
     let port = CompletionPort::<u64>::builder()
         .concurrency(1 + choices.below(2))

@@ -86,11 +86,9 @@ impl Accepting {
         let mut state = self.state.lock();
         state.is_closed = true;
         let waiting = std::mem::take(&mut state.waiting);
-        // They refer to the runtime, which refers to what is under way.
-        let wakers = std::mem::take(&mut state.wakers);
         let stream = state.stream;
         drop(state);
-        drop((waiting, wakers));
+        drop(waiting);
         turn_point!();
         if let Some((operation, false)) = stream {
             // Fails when it has just ended.

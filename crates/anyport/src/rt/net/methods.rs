@@ -91,6 +91,9 @@ macro_rules! sending_methods {
         /// Sends `length` bytes of a file from `offset`, or what there is up to its end, after what was
         /// handed over before; the bytes need not pass through this program. Says how many those were.
         ///
+        /// It holds up to 64 KiB of the runtime's pool until its end, also while the peer does not read:
+        /// see [`SocketHandle::transmit_file`](crate::net::SocketHandle::transmit_file).
+        ///
         /// # Cancel safety
         /// As [`write`](Self::write).
         ///
