@@ -31,9 +31,15 @@ impl Shared {
     /// Calls `f` with the state, as it is now; requests whose sockets `f` has changed go on.
     pub(super) fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
+        let due_before = state.time.next_at();
         let result = f(&mut state);
         state.settle();
-        if std::mem::take(&mut state.has_changed) {
+        // Who waits in real time waits for what was due next as he began to.
+        let is_due_earlier = match (state.time.next_at(), due_before) {
+            (Some(now), Some(before)) => now < before,
+            (now, before) => now.is_some() && before.is_none(),
+        };
+        if std::mem::take(&mut state.has_changed) || is_due_earlier {
             self.changed.notify_all();
         }
         result
