@@ -13,11 +13,10 @@ use anyport::{BackendKind, CompletionPort, Error, OperationKind, Packet, WorkerP
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use world::{builder, wait_until};
+use world::{TcpStream, builder, wait_until};
 
 /// Allocations of the threads that are counted.
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);

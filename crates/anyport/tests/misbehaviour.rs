@@ -14,12 +14,12 @@ use anyport::net::Socket;
 use anyport::{BackendKind, CompletionPort, WorkerPool};
 use server::{HIGH_WATER_BYTES, Server};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-use world::{DEADLINE, builder, wait_until};
+use world::{DEADLINE, TcpStream, builder, wait_until};
 
 world::on_every_backend! {
     tests::peers_that_reset_in_the_middle_disturb_nobody,

@@ -1,13 +1,13 @@
 //! Cancels that race with completion, and names of operations that are over: one packet for each
 //! operation, no byte lost or doubled, no later operation met.
 
+use crate::world::TcpStream;
 use crate::world::{DEADLINE, builder, pair};
 use crate::{connections, next};
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, ErrorKind, Operation, Packet};
 use std::collections::VecDeque;
 use std::io::Write;
-use std::net::TcpStream;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;

@@ -2,12 +2,13 @@
 //! moved while it changes.
 
 use crate::next;
+use crate::world::TcpStream;
 use crate::world::{builder, pair};
 use anyport::buf::SizeClass;
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort};
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::thread;
 
 /// Bytes of which no two near each other are alike by accident.

@@ -214,7 +214,7 @@ const RECEIVE_BYTES: usize = 16 << 10;
 
 /// Sends what a closed or dropped socket no longer wants: success and failure are alike, for what
 /// matters is where the bytes go.
-fn send_unwanted(peer: &mut std::net::TcpStream) {
+fn send_unwanted(peer: &mut crate::world::TcpStream) {
     for _ in 0..4 {
         if peer.write_all(&[0x11; RECEIVE_BYTES]).is_err() {
             return;

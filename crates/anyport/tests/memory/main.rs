@@ -13,12 +13,12 @@ mod queues;
 mod threads;
 mod world;
 
+use crate::world::TcpStream;
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, Packet};
-use std::net::TcpStream;
 use std::time::Duration;
 
-world::on_every_backend! {
+world::everywhere! {
     dropping::a_port_dropped_while_files_are_read_writes_nothing_afterwards,
     dropping::a_socket_closed_while_it_sends_gives_its_buffers_back_when_the_kernel_is_done,
     dropping::a_port_dropped_while_it_sends_keeps_the_buffers_until_the_kernel_is_done,

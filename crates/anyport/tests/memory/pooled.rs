@@ -1,12 +1,12 @@
 //! Pooled buffers: they outlive what they came from, and when there are no more, receives wait.
 
 use crate::world::{DEADLINE, builder, pair, wait_until};
+use crate::world::{Here, TcpStream};
 use crate::{connections, leave_port, next};
 use anyport::buf::{PoolOptions, PooledBuffer, SizeClass};
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, OperationKind, PortBuilder};
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -170,9 +170,10 @@ pub(crate) fn idle_connections_keep_no_buffers_from_others(kind: BackendKind) {
     let port: CompletionPort<usize> = builder.build().expect("the backend is there");
     let barrier = Barrier::new(THREADS);
     let turn = Mutex::new(0);
+    let here = Here::now();
     thread::scope(|scope| {
         for number in 0..THREADS {
-            let (port, barrier, turn) = (&port, &barrier, &turn);
+            let (port, barrier, turn, here) = (&port, &barrier, &turn, &here);
             scope.spawn(move || {
                 port.get(Some(Duration::ZERO)).expect_err("nothing was started");
                 // From here on all eight have a place of their own, and keep it.
@@ -180,7 +181,7 @@ pub(crate) fn idle_connections_keep_no_buffers_from_others(kind: BackendKind) {
                 wait_until("it is this thread's turn", || {
                     *turn.lock().expect("no panic") == number
                 });
-                let (ours, mut theirs) = pair();
+                let (ours, mut theirs) = here.run(pair);
                 let handle = port.associate(ours, number).expect("a new socket");
                 let mut received = 0;
                 theirs.write_all(&[number as u8; 20_000]).expect("the system has room");

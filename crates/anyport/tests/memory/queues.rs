@@ -2,13 +2,14 @@
 //! cancel either.
 
 use crate::dropping::PieceFile;
+use crate::world::{TcpStream, UdpSocket};
 use crate::world::{any_local, builder, connect};
 use crate::{connections, next};
 use anyport::net::{self, Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, Operation, OperationKind};
 use std::collections::HashMap;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const PIECES: usize = 64;

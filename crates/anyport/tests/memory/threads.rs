@@ -5,12 +5,12 @@
 
 use crate::dropping::PieceFile;
 use crate::kept::KeptBuffers;
+use crate::world::TcpStream;
 use crate::world::{builder, pair};
 use crate::{connections, leave_port, next};
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, GetError, OperationKind, Packet};
 use std::io::Write;
-use std::net::TcpStream;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;

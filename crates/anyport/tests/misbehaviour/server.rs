@@ -2,12 +2,12 @@
 //! each connection, and a high-water mark at which a connection that is not read from is not
 //! received from either.
 
-use crate::world::{any_local, builder, connect, wait_until};
+use crate::world::{TcpStream, any_local, builder, connect, wait_until};
 use anyport::buf::BufferPool;
 use anyport::net::{self, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, Worker, WorkerPool};
 use std::collections::HashSet;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 

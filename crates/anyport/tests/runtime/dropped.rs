@@ -1,8 +1,8 @@
 //! What a dropped future leaves behind: no byte and no connection is lost, and none comes twice.
 
 use super::world::{
-    Checked, Numbers, any_local, bytes, connect, give_up_after, pair, reads_all, runtime,
-    wait_until,
+    Checked, Numbers, PeerStream, any_local, bytes, connect, give_up_after, pair, reads_all,
+    runtime, wait_until,
 };
 use anyport::BackendKind;
 use anyport::buf::Buffer;
@@ -19,7 +19,7 @@ pub(crate) fn races() -> usize {
 }
 
 /// A peer that sends a checked stream in pieces of all sizes, as long as somebody receives.
-pub(crate) fn sends(mut peer: std::net::TcpStream) -> thread::JoinHandle<usize> {
+pub(crate) fn sends(mut peer: PeerStream) -> thread::JoinHandle<usize> {
     thread::spawn(move || {
         let (mut position, mut numbers) = (0, Numbers(7));
         loop {

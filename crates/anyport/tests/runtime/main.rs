@@ -14,7 +14,7 @@ mod timing;
 mod unix;
 mod world;
 
-world::on_every_backend! {
+world::everywhere! {
     tasks::a_task_gives_its_result_to_who_waits,
     tasks::a_panic_is_a_result_and_the_worker_goes_on,
     tasks::an_aborted_task_is_dropped_and_says_so,

@@ -1,7 +1,8 @@
 //! Streams: order, both ways of receiving, both of sending, half-closes, and who waits for whom.
 
 use super::world::{
-    Checked, Numbers, any_local, bytes, give_up_after, pair, reads_all, runtime, wait_until,
+    Checked, Numbers, PeerListener, PeerStream, any_local, bytes, give_up_after, pair, reads_all,
+    runtime, wait_until,
 };
 use anyport::buf::Buffer;
 use anyport::rt;
@@ -283,7 +284,7 @@ pub(crate) fn a_reset_is_an_error_for_both_sides(kind: BackendKind) {
     });
 }
 
-fn close_by_reset(stream: std::net::TcpStream) {
+fn close_by_reset(stream: PeerStream) {
     let socket = anyport::net::Socket::from(stream);
     socket.set_linger(Some(Duration::ZERO)).expect("it can be set");
 }
@@ -292,7 +293,7 @@ pub(crate) fn a_refused_connect_says_so(kind: BackendKind) {
     let runtime = runtime(kind);
     runtime.block_on(async {
         let address = {
-            let listener = std::net::TcpListener::bind(any_local()).expect("a listener");
+            let listener = PeerListener::bind(any_local()).expect("a listener");
             listener.local_addr().expect("its address")
         };
         let error = TcpStream::connect(address).await.expect_err("nobody listens");

@@ -4,13 +4,17 @@
 mod backends;
 #[path = "../world/loopback.rs"]
 mod loopback;
-#[path = "../world/system_net.rs"]
+#[path = "../world/net.rs"]
 mod net;
+#[cfg(feature = "sim")]
+#[path = "../world/simulated.rs"]
+mod simulated;
 #[path = "../world/waiting.rs"]
 mod waiting;
 
-pub(crate) use backends::on_every_backend;
+pub(crate) use backends::{everywhere, on_every_backend};
 pub(crate) use loopback::{any_local, connect};
+pub(crate) use net::{TcpListener as PeerListener, TcpStream as PeerStream};
 pub(crate) use waiting::{DEADLINE, wait_until};
 
 use anyport::BackendKind;
@@ -44,6 +48,17 @@ pub(crate) fn run(kind: BackendKind, test: fn(BackendKind)) {
     }
 }
 
+/// Runs a test in a simulated world.
+#[cfg(feature = "sim")]
+pub(crate) fn run_simulated(name: &str, test: fn(BackendKind)) {
+    simulated::run_simulated(NOT_SIMULATED, name, test);
+}
+
+/// Tests that say nothing of a simulated world, and why.
+#[cfg(feature = "sim")]
+const NOT_SIMULATED: &[(&str, &str)] =
+    &[("a_host_is_connected_to_by_its_name", "a simulated world has no names of hosts")];
+
 /// Four workers, of which two run.
 pub(crate) fn runtime(kind: BackendKind) -> Runtime {
     let builder = Runtime::builder().backend(kind).workers(4).concurrency(2);
@@ -57,13 +72,13 @@ pub(crate) fn single(kind: BackendKind) -> Runtime {
 }
 
 /// A stream of the current runtime, and its peer.
-pub(crate) fn pair() -> (TcpStream, std::net::TcpStream) {
+pub(crate) fn pair() -> (TcpStream, net::TcpStream) {
     let (near, far) = loopback::streams();
     (TcpStream::from_socket(near).expect("a stream"), far)
 }
 
 /// A peer that reads until the other side has ended.
-pub(crate) fn reads_all(mut peer: std::net::TcpStream) -> thread::JoinHandle<Vec<u8>> {
+pub(crate) fn reads_all(mut peer: net::TcpStream) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut all = Vec::new();
         peer.read_to_end(&mut all).expect("an orderly end");

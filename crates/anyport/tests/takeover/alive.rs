@@ -2,12 +2,12 @@
 
 use crate::gate::Gate;
 use crate::world::{DEADLINE, any_local, builder, pair, wait_until};
+use crate::world::{TcpStream, UdpSocket};
 use anyport::fs::OpenOptions;
 use anyport::net::{self, Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, WorkerPool};
 use std::any::Any;
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 

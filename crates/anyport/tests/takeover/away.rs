@@ -1,11 +1,11 @@
 //! Threads of the user's own that call `get`, and then do something else, end, or panic.
 
+use crate::world::TcpStream;
 use crate::world::{DEADLINE, builder, pair, wait_until};
 use anyport::buf::PoolOptions;
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, GetError, OperationKind};
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};

@@ -4,10 +4,10 @@
 use crate::gate::Gate;
 use crate::traffic::{Context, EchoServer, Receiving, Threads};
 use crate::world::{DEADLINE, any_local, builder, connect, wait_until};
+use crate::world::{TcpStream, UdpSocket};
 use anyport::net::Socket;
 use anyport::{BackendKind, CompletionPort, OperationKind, Worker, WorkerPool};
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
 
 /// Times that a thread gets stuck and comes back.

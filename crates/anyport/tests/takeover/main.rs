@@ -13,7 +13,7 @@ mod gate;
 mod order;
 mod traffic;
 
-world::on_every_backend! {
+world::everywhere! {
     order::streams_stay_in_order_while_handlers_sleep,
     order::streams_stay_in_order_while_handlers_say_that_they_block,
     order::streams_stay_in_order_while_handlers_spin,

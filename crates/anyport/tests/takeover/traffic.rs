@@ -1,11 +1,12 @@
 //! Clients that check every byte: a sequence of numbered, checksummed messages of mixed sizes, many
 //! in flight, and the echo server that they talk to.
 
+use crate::world::TcpStream;
 use crate::world::{any_local, builder, connect};
 use anyport::net::{self, SocketHandle};
 use anyport::{BackendKind, CompletionPort, OperationKind, Packet, Worker, WorkerPool};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

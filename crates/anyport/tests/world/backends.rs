@@ -36,6 +36,24 @@ macro_rules! on_every_backend {
 }
 pub(crate) use on_every_backend;
 
+/// As `on_every_backend`, and in a simulated world each, as `world::run_simulated` does it.
+#[allow(unused_macros, reason = "some suites have statements, or the system's sockets only")]
+macro_rules! everywhere {
+    ($($part:ident::$test:ident),+ $(,)?) => {
+        world::on_every_backend! { $($part::$test,)+ }
+
+        #[cfg(feature = "sim")]
+        mod simulated {
+            $(#[test]
+            fn $test() {
+                crate::world::run_simulated(stringify!($test), crate::$part::$test);
+            })+
+        }
+    };
+}
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use everywhere;
+
 /// True when the machine offers this backend. Says why when it does not, and fails when it is
 /// required.
 pub(crate) fn is_offered(kind: BackendKind) -> bool {

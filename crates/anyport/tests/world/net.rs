@@ -2,6 +2,7 @@
 //! that run there. What is in both has one name and one meaning, so that tests are written once.
 
 #[cfg(feature = "sim")]
+#[allow(unused_imports, reason = "not every suite needs all")]
 pub(crate) use simulated::{
     Here, TcpListener, TcpStream, UdpSocket, any_local, into_stream, run_in_world,
 };
@@ -10,8 +11,10 @@ pub(crate) use simulated::{
 mod system_net;
 
 #[cfg(not(feature = "sim"))]
+#[allow(unused_imports, reason = "not every suite needs all")]
 pub(crate) use std::net::UdpSocket;
 #[cfg(not(feature = "sim"))]
+#[allow(unused_imports, reason = "not every suite needs all")]
 pub(crate) use system_net::{TcpListener, TcpStream, any_local};
 
 /// An accepted connection, as its other end would have it.
@@ -23,9 +26,11 @@ pub(crate) fn into_stream(socket: anyport::net::Socket) -> TcpStream {
 
 /// Where the calling thread is, for another that is to be there as well: there is one place only.
 #[cfg(not(feature = "sim"))]
+#[allow(dead_code, reason = "not every suite has other threads open sockets")]
 pub(crate) struct Here;
 
 #[cfg(not(feature = "sim"))]
+#[allow(dead_code, reason = "as above")]
 impl Here {
     pub(crate) fn now() -> Self {
         Here
@@ -47,8 +52,10 @@ mod simulated {
     use std::time::Duration;
 
     /// Where the calling thread is, for another that is to be there as well.
+    #[allow(dead_code, reason = "not every suite has other threads open sockets")]
     pub(crate) struct Here(Option<World>);
 
+    #[allow(dead_code, reason = "as above")]
     impl Here {
         pub(crate) fn now() -> Self {
             Here(World::current())
@@ -61,6 +68,7 @@ mod simulated {
     }
 
     /// An accepted connection, as its other end would have it.
+    #[allow(dead_code, reason = "not every suite accepts")]
     pub(crate) fn into_stream(socket: Socket) -> TcpStream {
         match Stream::try_from(socket) {
             Ok(stream) => TcpStream::Simulated(stream),
