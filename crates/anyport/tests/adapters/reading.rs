@@ -1,6 +1,6 @@
 //! Reads: order, parts, dropped futures, and who is woken.
 
-use super::world::{Checked, Numbers, any_local, bytes, give_up_after, pair, runtime};
+use super::world::{Checked, Numbers, PeerStream, any_local, bytes, give_up_after, pair, runtime};
 use anyport::BackendKind;
 use anyport::rt;
 use anyport::rt::net::{TcpListener, TcpStream};
@@ -164,7 +164,7 @@ pub(crate) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-pub(crate) fn reset(peer: std::net::TcpStream) {
+pub(crate) fn reset(peer: PeerStream) {
     let socket = anyport::net::Socket::from(peer);
     socket.set_linger(Some(std::time::Duration::ZERO)).expect("it can be set");
 }

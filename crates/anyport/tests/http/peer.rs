@@ -1,6 +1,6 @@
 //! A client of HTTP/1 that writes its bytes itself, and reads answers as strictly as it can.
 
-use super::world::connect;
+use super::world::DEADLINE;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -21,7 +21,10 @@ impl Answer {
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Peer(BufReader::new(connect(address)))
+        let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("a connection");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a write timeout");
+        Peer(BufReader::new(stream))
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
