@@ -121,11 +121,10 @@ impl Runtime {
         let blocking_left = shared.blocking.shut_down(Some(deadline));
         shared.timers.shut_down();
         let operations_left = shared.wait_for_operations(deadline);
-        if operations_left > 0 {
-            // While there are workers: a thread may wait in `block_on` for one of them.
-            shared.port().abort_all();
-            shared.wait_for_operations(now() + abort_waits);
-        }
+        // While there are workers: a thread in `block_on`, or another runtime's task, may wait for one of
+        // those that are left, or start one until it is refused.
+        shared.port().abort_all();
+        shared.wait_for_operations(now() + abort_waits);
         pool.stop();
         shared.port().close();
         match tasks_left {
