@@ -7,6 +7,7 @@ mod dropped;
 mod ending;
 mod files;
 mod listening;
+mod strangers;
 mod streams;
 mod tasks;
 mod timing;
@@ -67,6 +68,9 @@ world::everywhere! {
     dropped::a_flush_waits_for_a_dropped_write,
     dropped::a_sending_half_dropped_at_the_limit_of_operations_ends_its_side,
     dropped::an_aborted_task_loses_no_byte_of_a_stream_that_others_hold,
+    strangers::a_task_uses_what_belongs_to_another_runtime,
+    strangers::a_runtime_that_ends_tells_the_tasks_of_others,
+    strangers::a_runtime_that_ends_tells_a_thread_that_blocks_on_it,
     listening::several_listeners_share_the_connections_of_an_address,
     listening::an_address_is_reused_when_that_is_asked_for,
     listening::a_listener_for_ipv6_leaves_ipv4_alone_when_that_is_asked_for,
