@@ -1,11 +1,11 @@
 //! Datagrams of tasks: each whole, once, with its sender, whoever waits and gives up.
 
-use super::world::{Numbers, any_local, bytes, give_up_after, runtime, wait_until};
+use super::world::{Numbers, PeerDatagrams as SystemSocket, any_local, bytes, give_up_after, runtime, wait_until};
 use anyport::buf::{Buffer, PoolOptions, SizeClass};
 use anyport::rt::net::{Datagram, UdpSocket};
 use anyport::rt::{self, Runtime};
 use anyport::{BackendKind, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket as SystemSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 /// Of what a datagram may have over IPv4, both ends and what is between.

@@ -6,9 +6,10 @@ use super::world::{
 };
 use anyport::BackendKind;
 use anyport::buf::Buffer;
-use anyport::rt::net::TcpListener;
-use anyport::rt::{self, Runtime};
-use std::io::Write;
+use anyport::net::Socket;
+use anyport::rt::net::{TcpListener, TcpStream};
+use anyport::rt::{self, Handle, Runtime};
+use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::thread;
@@ -288,5 +289,91 @@ pub(crate) fn a_sending_half_dropped_at_the_limit_of_operations_ends_its_side(ki
         assert!(give_up_after(1, receives.recv()).await.is_none());
         drop(sends);
         assert!(reads_all(peer).join().expect("it ends").is_empty());
+    });
+}
+
+pub(crate) fn a_dropped_connect_closes_its_socket(kind: BackendKind) {
+    if !cfg!(target_os = "linux") {
+        println!("not run: elsewhere a full queue may refuse");
+        return;
+    }
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        // A full queue leaves further connects without an answer.
+        let listener = Socket::tcp_v4().expect("a socket");
+        listener.bind(any_local()).expect("bound");
+        listener.listen(0).expect("it listens");
+        let address = listener.local_addr().expect("bound");
+        let _only = connect(address);
+        let socket = Socket::tcp_v4().expect("a socket");
+        socket.bind(any_local()).expect("bound");
+        let given_up = socket.local_addr().expect("bound");
+        let connecting = give_up_after(3, TcpStream::connect_with(socket, address)).await;
+        assert!(connecting.is_none(), "it has no answer");
+        wait_until("its address is free", || std::net::TcpListener::bind(given_up).is_ok());
+        wait_until("nothing is under way", || {
+            Handle::current().is_some_and(|handle| handle.metrics().operations == 0)
+        });
+    });
+}
+
+pub(crate) fn a_dropped_listener_closes_what_nobody_accepted(kind: BackendKind) {
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let operations = || Handle::current().map_or(0, |handle| handle.metrics().operations);
+        // Some that wait, and more than wait before accepting pauses.
+        for (count, is_paused) in [(0, false), (5, false), (100, true)] {
+            let listener = TcpListener::bind(any_local()).await.expect("a listener");
+            let address = listener.local_addr().expect("its address");
+            assert!(give_up_after(1, listener.accept()).await.is_none());
+            let clients: Vec<_> = (0..count).map(|_| connect(address)).collect();
+            if is_paused {
+                wait_until("accepting pauses", || operations() == 0);
+            }
+            drop(listener);
+            for mut client in clients {
+                // Those in the system's queue are reset.
+                assert!(!matches!(client.read(&mut [0]), Ok(1..)), "nobody sends");
+            }
+            wait_until("nobody listens", || {
+                std::net::TcpStream::connect_timeout(&address, super::world::DEADLINE).is_err()
+            });
+            wait_until("nothing is under way", || operations() == 0);
+        }
+        // Accepting goes on when some were taken.
+        let listener = TcpListener::bind(any_local()).await.expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        assert!(give_up_after(1, listener.accept()).await.is_none());
+        let clients: Vec<_> = (0..100).map(|_| connect(address)).collect();
+        wait_until("accepting pauses", || operations() == 0);
+        for _ in &clients {
+            listener.accept().await.expect("a connection");
+        }
+    });
+}
+
+pub(crate) fn a_half_that_is_dropped_while_receiving_pauses_ends_only_its_side(kind: BackendKind) {
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let operations = || Handle::current().map_or(0, |handle| handle.metrics().operations);
+        let (stream, mut peer) = pair();
+        let mut from_peer = peer.try_clone().expect("a clone");
+        let (mut receiver, mut sender) = stream.into_split();
+        let writer = thread::spawn(move || {
+            let piece = bytes(0, 64 * 1024);
+            while peer.write_all(&piece).is_ok() {}
+        });
+        assert!(!receiver.recv().await.expect("it arrives").is_empty());
+        wait_until("receiving pauses", || operations() == 0);
+        drop(receiver);
+        sender.send("still here").await.expect("it is handed over");
+        let mut heard = [0; 10];
+        from_peer.read_exact(&mut heard).expect("the other side is open");
+        assert_eq!(&heard, b"still here");
+        assert!(!writer.is_finished(), "the connection is there");
+        drop(sender);
+        // It closes with bytes unread: the peer, who still sends, is told.
+        writer.join().expect("no panic");
+        wait_until("nothing is under way", || operations() == 0);
     });
 }

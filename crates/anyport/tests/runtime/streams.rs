@@ -284,6 +284,70 @@ pub(crate) fn a_reset_is_an_error_for_both_sides(kind: BackendKind) {
     });
 }
 
+pub(crate) fn what_has_ended_or_failed_stays_so(kind: BackendKind) {
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        // The peer's end, behind the bytes that came before it.
+        let (mut stream, mut peer) = pair();
+        peer.write_all(b"last").expect("the peer sends");
+        peer.shutdown(std::net::Shutdown::Write).expect("it is connected");
+        assert_eq!(stream.recv().await.expect("it arrives").as_slice(), b"last");
+        for _ in 0..3 {
+            assert!(stream.recv().await.expect("an orderly end").is_empty());
+            assert_eq!(stream.read(Vec::with_capacity(1)).await.0, Ok(0));
+            assert_eq!(stream.peek(&mut [0]).await, Ok(0));
+        }
+        // This side's own end: the other goes on, and what went before it is no failure.
+        stream.send(b"bye").await.expect("it is handed over");
+        stream.shutdown().await.expect("it is sent");
+        for _ in 0..3 {
+            let error = stream.send(b"late").await.expect_err("the side has ended");
+            assert_eq!(error.kind(), ErrorKind::ShutDown);
+            let (result, buffers) = stream.write(b"late").await;
+            assert_eq!(result.expect_err("the side has ended").kind(), ErrorKind::ShutDown);
+            assert_eq!(buffers.total_len(), 4, "they come back");
+            assert_eq!(stream.flush().await, Ok(()));
+            assert!(stream.recv().await.expect("an orderly end").is_empty());
+        }
+        assert_eq!(stream.bytes_sent(), 3);
+
+        // A reset, behind the bytes that came before it, for both sides.
+        let (mut stream, peer) = pair();
+        assert!(give_up_after(1, stream.recv()).await.is_none());
+        close_by_reset(peer);
+        for _ in 0..3 {
+            let error = stream.recv().await.expect_err("it was reset");
+            assert_eq!(error.kind(), ErrorKind::Reset);
+            let (result, buffer) = stream.read(Vec::with_capacity(7)).await;
+            assert_eq!(result.expect_err("it was reset").kind(), ErrorKind::Reset);
+            assert_eq!(buffer.capacity(), 7, "it comes back");
+            let error = stream.peek(&mut [0]).await.expect_err("it was reset");
+            assert_eq!(error.kind(), ErrorKind::Reset);
+        }
+        while stream.send(b"more").await.is_ok() {
+            rt::yield_now().await;
+        }
+        for _ in 0..3 {
+            let error = stream.send(b"more").await.expect_err("it was reset");
+            assert_eq!(error.kind(), ErrorKind::Reset);
+            let (result, buffers) = stream.write(b"more").await;
+            assert_eq!(result.expect_err("it was reset").kind(), ErrorKind::Reset);
+            assert_eq!(buffers.total_len(), 4, "they come back");
+        }
+
+        // A send that fails after it was handed over: told by each call from then on.
+        let (mut stream, peer) = pair();
+        while give_up_after(1, stream.send(bytes(0, 64 * 1024))).await.is_some() {}
+        close_by_reset(peer);
+        for _ in 0..3 {
+            let error = stream.flush().await.expect_err("it was reset");
+            assert_eq!(error.kind(), ErrorKind::Reset);
+            let error = stream.send(b"more").await.expect_err("it was reset");
+            assert_eq!(error.kind(), ErrorKind::Reset);
+        }
+    });
+}
+
 fn close_by_reset(stream: PeerStream) {
     let socket = anyport::net::Socket::from(stream);
     socket.set_linger(Some(Duration::ZERO)).expect("it can be set");

@@ -14,7 +14,9 @@ mod waiting;
 
 pub(crate) use backends::{everywhere, on_every_backend};
 pub(crate) use loopback::{any_local, connect};
-pub(crate) use net::{TcpListener as PeerListener, TcpStream as PeerStream};
+pub(crate) use net::{
+    TcpListener as PeerListener, TcpStream as PeerStream, UdpSocket as PeerDatagrams,
+};
 pub(crate) use waiting::{DEADLINE, wait_until};
 
 use anyport::BackendKind;
