@@ -1,6 +1,6 @@
 //! Listeners with options: several at one address, and what is set before they listen.
 
-use super::world::{any_local, connect, runtime, wait_until};
+use super::world::{any_local, connect, is_of_no_system, runtime, wait_until};
 use anyport::net::{ListenOptions, Socket};
 use anyport::rt;
 use anyport::rt::net::TcpListener;
@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) fn several_listeners_share_the_connections_of_an_address(kind: BackendKind) {
+    if is_of_no_system(kind) {
+        return;
+    }
     const LISTENERS: usize = 4;
     const CONNECTIONS: usize = 200;
     let runtime = runtime(kind);
@@ -59,6 +62,9 @@ pub(crate) fn several_listeners_share_the_connections_of_an_address(kind: Backen
 }
 
 pub(crate) fn an_address_is_reused_when_that_is_asked_for(kind: BackendKind) {
+    if is_of_no_system(kind) {
+        return;
+    }
     if !cfg!(target_os = "linux") {
         println!("not run: what address reuse permits differs");
         return;
