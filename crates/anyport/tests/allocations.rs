@@ -9,6 +9,7 @@ mod world;
 
 use anyport::buf::Buffer;
 use anyport::net::SocketHandle;
+use anyport::rt::net::UdpSocket;
 use anyport::{BackendKind, CompletionPort, Error, OperationKind, Packet, WorkerPool, rt};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -75,6 +76,7 @@ world::on_every_backend! {
     tests::posted_packets_allocate_nothing_once_warm,
     tests::echoes_of_tasks_allocate_nothing_once_warm,
     tests::writes_of_tasks_that_have_a_timeout_allocate_nothing_once_warm,
+    tests::datagrams_of_tasks_allocate_nothing_once_warm,
 }
 
 #[cfg(feature = "futures-io")]
@@ -252,6 +254,49 @@ mod tests {
             }
             AsyncWriteExt::close(&mut stream).await.expect("an orderly end");
             Ok(())
+        });
+    }
+
+    pub(crate) fn datagrams_of_tasks_allocate_nothing_once_warm(kind: BackendKind) {
+        alone(|| {
+            let builder = rt::Runtime::builder().backend(kind).workers(1).concurrency(1);
+            let runtime = builder.on_thread_start(|_| IS_COUNTED.set(true)).build();
+            let runtime = runtime.expect("the backend is there");
+            let any = "127.0.0.1:0";
+            let [one, many] =
+                [(); 2].map(|()| runtime.block_on(UdpSocket::bind(any)).expect("a socket"));
+            let addresses = [&one, &many].map(|socket| socket.local_addr().expect("bound"));
+            let one_by_one: rt::JoinHandle<Result<(), Error>> = runtime.spawn(async move {
+                loop {
+                    let (received, sender) = one.recv_from().await?;
+                    one.send_to(received, sender).await?;
+                }
+            });
+            let together: rt::JoinHandle<Result<(), Error>> = runtime.spawn(async move {
+                let mut datagrams = Vec::new();
+                loop {
+                    many.recv_many(&mut datagrams, CONNECTIONS).await?;
+                    while !datagrams.is_empty() {
+                        many.send_many(&mut datagrams).await?;
+                    }
+                }
+            });
+            let peer = std::net::UdpSocket::bind(any).expect("a socket");
+            peer.set_read_timeout(Some(Duration::from_secs(30))).expect("it can be set");
+            let (message, mut reply) = ([7; 100], [0; 200]);
+            assert_allocates_nothing(2 * CONNECTIONS, || {
+                for address in addresses {
+                    for _ in 0..CONNECTIONS {
+                        peer.send_to(&message, address).expect("sent");
+                    }
+                    for _ in 0..CONNECTIONS {
+                        let (len, from) = peer.recv_from(&mut reply).expect("the answer comes");
+                        assert_eq!((&reply[..len], from), (&message[..], address));
+                    }
+                }
+            });
+            one_by_one.abort();
+            together.abort();
         });
     }
 

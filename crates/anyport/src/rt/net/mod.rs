@@ -1,5 +1,16 @@
 //! Sockets of tasks.
 //!
+//! | | |
+//! |---|---|
+//! | [`TcpListener`], [`TcpStream`] | connections; with options: [`ListenOptions`](crate::net::ListenOptions), [`TcpStream::connect_with`] |
+//! | [`UdpSocket`], [`Datagram`] | datagrams, for any number of tasks at once |
+//! | `UnixListener`, `UnixStream` | connections within the machine, on Unix |
+//! | [`OwnedReadHalf`], [`OwnedWriteHalf`] | a stream for two tasks |
+//! | [`lookup_host`], [`ToSocketAddrs`] | from names to addresses |
+//!
+//! A socket of one runtime may be used by the tasks of another. When its runtime ends, whatever waits
+//! for it fails as `Aborted`, and what is asked of it later as `Closed`.
+//!
 //! What a socket has received stays with the socket, not with the future that waits for it, so a
 //! dropped future loses nothing. What is sent belongs to the operation that sends it.
 //!
