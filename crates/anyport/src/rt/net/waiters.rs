@@ -51,7 +51,7 @@ impl Waiters {
         self.places.binary_search_by_key(&place.0?, |(number, _)| *number).ok()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     fn len(&self) -> usize {
         self.places.len()
     }
