@@ -183,9 +183,6 @@ impl std::error::Error for Error {}
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
-        if let Some(code) = error.code {
-            return io::Error::from_raw_os_error(code);
-        }
         let kind = match error.kind {
             ErrorKind::Reset => io::ErrorKind::ConnectionReset,
             ErrorKind::Aborted => io::ErrorKind::ConnectionAborted,
@@ -205,7 +202,16 @@ impl From<Error> for io::Error {
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::Other,
         };
-        io::Error::new(kind, error)
+        let Some(code) = error.code else { return io::Error::new(kind, error) };
+        let with_code = io::Error::from_raw_os_error(code);
+        // Of some numbers of Windows std does not know what they mean. What was cancelled is not to be
+        // tried again by whoever goes on after an interruption.
+        let is_known = with_code.kind() != io::Error::from_raw_os_error(i32::MAX).kind();
+        match kind {
+            io::ErrorKind::Interrupted | io::ErrorKind::Other => with_code,
+            _ if is_known => with_code,
+            _ => io::Error::new(kind, error),
+        }
     }
 }
 
@@ -226,6 +232,10 @@ mod tests {
     fn the_systems_number_survives_the_way_into_io_error() {
         let error = Error::from_code(ErrorKind::Refused, 111, "connect");
         assert_eq!(io::Error::from(error).raw_os_error(), Some(111));
+        let unknown = Error::from_code(ErrorKind::Reset, 123_456, "receive");
+        assert_eq!(io::Error::from(unknown).kind(), io::ErrorKind::ConnectionReset);
+        let cancelled = Error::from_code(ErrorKind::Cancelled, 123_456, "receive");
+        assert_eq!(io::Error::from(cancelled).raw_os_error(), Some(123_456));
         let own = Error::new(ErrorKind::EndOfFile, "read");
         assert_eq!(io::Error::from(own).kind(), io::ErrorKind::UnexpectedEof);
     }
