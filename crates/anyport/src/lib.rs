@@ -93,6 +93,10 @@
 //! # fn main() {}
 //! ```
 //!
+//! With the feature `hyper` that is all that hyper and axum need (`examples/http.rs` serves HTTP/1 and
+//! HTTP/2), and with the feature `futures-io` its streams have the traits of the crates around
+//! `futures`.
+//!
 //! # The rules of a packet
 //!
 //! * An operation that starts yields exactly one packet; a stream ([`net::SocketHandle`]'s

@@ -12,11 +12,11 @@
 //! | shut down | ends the sending side and waits until all that was written has gone |
 //!
 //! ```
-//! use anyport::rt::hyper::{AnyportExecutor, AnyportTimer};
+//! use anyport::rt::hyper::AnyportTimer;
 //! use anyport::rt::net::{TcpListener, TcpStream};
 //! use anyport::rt::{self, Runtime};
-//! use http_body_util::{BodyExt, Empty};
-//! use hyper::body::{Bytes, Incoming};
+//! use http_body_util::BodyExt;
+//! use hyper::body::Incoming;
 //! use hyper::service::service_fn;
 //! use hyper::{Request, Response, client, server};
 //! use std::time::Duration;
@@ -46,7 +46,6 @@
 //!     assert_eq!(&answer.to_bytes()[..], b"hello");
 //!     Ok::<(), Failure>(())
 //! })?;
-//! # let _ = (AnyportExecutor, Empty::<Bytes>::new());
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 
