@@ -146,6 +146,8 @@ fn whatever_is_dropped_when_comes_back_once() {
         world.sleep(Duration::from_secs(10));
         assert_eq!(contexts.load(Ordering::SeqCst), 0, "contexts are left");
         assert_eq!(pool.live(), 0, "buffers are left");
+        drop(peers);
+        assert_eq!(world.sockets(), 0, "a socket is left");
         pool.check_quarantine().expect("nothing was written after it was given up");
     });
 }

@@ -130,6 +130,12 @@ impl World {
         self.shared.with(|state| state.time.trace.steps())
     }
 
+    /// How many sockets are open: also connections that nobody has accepted yet, and what a port keeps
+    /// until its operations are over.
+    pub fn sockets(&self) -> usize {
+        self.shared.with(|state| state.network.sockets())
+    }
+
     /// The calling thread is in this world until what this gives is dropped: ports that it builds
     /// and sockets that it opens are simulated. Threads of a run are in theirs anyway.
     pub fn enter(&self) -> Entered {

@@ -368,6 +368,10 @@ pub(super) fn streams(world: &World) {
         assert_eq!(left, (0, 0));
         assert!(fault != Fault::None || report.operations_left == 0);
     }
+    drop((serving, asking));
+    // What a host that was cut off has not heard of ends later, by itself.
+    world.sleep(Duration::from_secs(100));
+    assert_eq!(world.sockets(), 0, "a socket is open");
 }
 
 #[test]

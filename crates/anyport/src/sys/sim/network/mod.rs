@@ -117,6 +117,11 @@ impl Network {
         }
     }
 
+    /// Sockets that are open.
+    pub(super) fn sockets(&self) -> usize {
+        self.sockets.len()
+    }
+
     /// The sockets whose state has changed since this was last asked.
     pub(super) fn take_changed(&mut self) -> Vec<SocketId> {
         std::mem::take(&mut self.changed)
