@@ -36,6 +36,11 @@ impl Patience {
 
     /// Waits for `future`, or for less: then it is dropped.
     async fn wait<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        if self.choices.one_in(60) {
+            // Blocks its worker: another takes the place.
+            let world = World::current().expect("a task is in the world");
+            world.sleep(self.choices.time(Duration::from_millis(3)));
+        }
         let longest = Duration::from_micros(300) * (1 << self.times);
         match timeout(self.choices.time(longest), future).await {
             Ok(output) => {
