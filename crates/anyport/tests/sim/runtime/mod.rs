@@ -11,6 +11,7 @@ mod tasks;
 mod timers;
 
 use crate::choices::Choices;
+use anyport::buf::PoolOptions;
 use anyport::rt::Runtime;
 use anyport::sim::{Link, System, World};
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,7 +29,9 @@ const AMPLE: Duration = Duration::from_secs(300);
 fn runtime(choices: &mut Choices) -> Runtime {
     let concurrency = 1 + choices.below(2);
     let workers = concurrency + 1 + choices.below(2);
-    let builder = Runtime::builder().workers(workers).concurrency(concurrency);
+    // With little room receives wait for each other's buffers.
+    let pool = PoolOptions::new().bytes_max([256 << 20, 128 << 10][choices.below(2)]);
+    let builder = Runtime::builder().workers(workers).concurrency(concurrency).pool(pool);
     builder.build().expect("a runtime")
 }
 
