@@ -38,12 +38,16 @@
 //! port has a ring for each worker, up to twice the concurrency value, one more for each that may
 //! run at a time, and one for the engine's own thread.
 //!
-//! Where the limit is too low to try io_uring at all, the port takes readiness. Where it lets the
-//! trial pass and not the port, building it fails with [`NoMemory`](crate::ErrorKind::NoMemory):
-//! raise the limit (`--ulimit memlock=...`, `LimitMEMLOCK=`), give fewer entries
-//! ([`PortBuilder::submission_entries`](crate::PortBuilder::submission_entries),
-//! [`completion_entries`](crate::PortBuilder::completion_entries)), or set
-//! `ANYPORT_BACKEND=readiness`.
+//! Where the limit is too low for the rings that a port begins with, it takes readiness, and the
+//! line at its start says so. Where io_uring was asked for by name, building it fails with
+//! [`NoMemory`](crate::ErrorKind::NoMemory). A worker makes its own ring at its first turn; if the
+//! limit is reached only then, it logs an error and shares a plain ring, which costs more CPU and
+//! loses nothing.
+//!
+//! To have all the rings, raise the limit (`--ulimit memlock=...`, `LimitMEMLOCK=`), or give fewer
+//! entries ([`Builder::submission_entries`](crate::rt::Builder::submission_entries) and
+//! [`completion_entries`](crate::rt::Builder::completion_entries); what does not fit into a queue
+//! waits elsewhere). The limit is of a user's processes together.
 //!
 //! # Descriptors
 //!

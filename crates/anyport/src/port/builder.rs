@@ -4,7 +4,7 @@ use super::port::CompletionPort;
 use crate::buf::{BufferPool, PoolOptions, SizeClass};
 use crate::error::{Error, ErrorKind};
 use crate::op::{Core, CoreOptions};
-use crate::sys::{Backend, BackendChoice, BackendKind, BackendOptions, choose, cores};
+use crate::sys::{Backend, BackendKind, BackendOptions, Chosen, choose, cores};
 
 /// Most seats, and so rings, that a port can have.
 const CONCURRENCY_MAX: usize = 1024;
@@ -133,7 +133,8 @@ impl PortBuilder {
     }
 
     /// Entries of each submission queue, where the backend has such; rounded up to a power of
-    /// two. What does not fit waits in memory. Default 1,024.
+    /// two. What does not fit waits in memory. Default 1,024. The queues may count as locked memory:
+    /// see [`guide::containers`](crate::guide::containers).
     pub fn submission_entries(mut self, entries: u32) -> Self {
         self.submission_entries = entries;
         self
@@ -159,7 +160,9 @@ impl PortBuilder {
     ///
     /// # Errors
     /// `InvalidInput` for a limit of 0 or one out of range; `Unsupported` when a forced backend is
-    /// not there; `Limit` or `NoMemory` when the system refuses rings or threads.
+    /// not there; `Limit` when the system has no descriptors or threads for it; `NoMemory` when it
+    /// has no memory, or not the locked memory that the rings of a forced io_uring count as. Where
+    /// nothing is forced readiness serves then, and [`CompletionPort::backend`] says so.
     pub fn build<T: Send + 'static>(self) -> Result<CompletionPort<T>, Error> {
         let invalid = |detail| {
             Err(Error::new(ErrorKind::InvalidInput, "create a completion port").with_detail(detail))
@@ -183,16 +186,25 @@ impl PortBuilder {
             0 => cores().min(CONCURRENCY_MAX),
             n => n,
         };
-        let choice = self.choose()?;
-        log::info!("completion port: {choice}, concurrency value {concurrency}");
+        let chosen = self.choose()?;
         let pool = BufferPool::new(self.pool.clone());
-        let options = BackendOptions {
-            seats: concurrency,
-            submission_entries: self.submission_entries,
-            completion_entries: self.completion_entries,
-            pool: pool.clone(),
+        let make = |kind| {
+            let options = BackendOptions {
+                seats: concurrency,
+                submission_entries: self.submission_entries,
+                completion_entries: self.completion_entries,
+                pool: pool.clone(),
+            };
+            self.make_backend(kind, options)
         };
-        let backend = self.make_backend(choice.kind, options)?;
+        let (backend, choice) = match make(chosen.choice.kind) {
+            Ok(backend) => (backend, chosen.choice),
+            Err(error) => {
+                let instead = chosen.instead(error)?;
+                (make(instead.kind)?, instead)
+            }
+        };
+        log::info!("completion port: {choice}, concurrency value {concurrency}");
         let core = Core::new(
             backend,
             pool,
@@ -207,11 +219,10 @@ impl PortBuilder {
     }
 
     /// Which backend, and why.
-    fn choose(&self) -> Result<BackendChoice, Error> {
+    fn choose(&self) -> Result<Chosen, Error> {
         #[cfg(feature = "sim")]
         if self.world.is_some() && self.backend.is_none_or(|kind| kind == BackendKind::Simulated) {
-            let reason = "the port is of a simulated world".to_owned();
-            return Ok(BackendChoice { kind: BackendKind::Simulated, reason });
+            return Ok(Chosen::of_world());
         }
         choose(self.backend)
     }

@@ -169,6 +169,8 @@ pub(super) struct Membership {
     pub(super) serving: Option<usize>,
     /// The lane that it has adopted, and retires when it ends.
     pub(super) adopted: Option<usize>,
+    /// It could not adopt one, and has said so.
+    pub(super) is_without_lane: bool,
     /// When it went to sleep, if it has found nothing since.
     pub(super) asleep_since: Option<Since>,
     /// It was woken for some work, and has not looked for any since.
@@ -198,6 +200,7 @@ impl Membership {
                     lookout: Lookout::default(),
                     serving: None,
                     adopted: None,
+                    is_without_lane: false,
                     asleep_since: None,
                     is_claimed: false,
                 })

@@ -155,11 +155,18 @@ impl<T: Send + 'static> PortInner<T> {
                 // Another's ring is still there: not before that thread has ended.
                 Ok(false) => lane = of_seat,
                 Err(error) => {
-                    log::error!("a thread does without a ring of its own: {error}");
+                    // It asks again whenever it has a seat anew; once is enough to say.
+                    if !std::mem::replace(&mut membership.is_without_lane, true) {
+                        log::error!("a thread shares a ring for want of its own: {error}");
+                    }
                     lane = of_seat;
                 }
             }
             member.lane.store(lane as u32, Ordering::Release);
+            if lane == of_seat {
+                // Somebody may have left something there for it: the clerk finds who takes it.
+                self.crew.wake_clerk();
+            }
         }
         if lane != of_seat && backend.has_requests(of_seat) {
             // What somebody who sat here has under way goes on where a thread is.

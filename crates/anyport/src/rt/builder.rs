@@ -79,6 +79,18 @@ impl Builder {
         self
     }
 
+    /// Entries of each submission queue of io_uring; see [`PortBuilder::submission_entries`].
+    pub fn submission_entries(mut self, entries: u32) -> Self {
+        self.port = self.port.submission_entries(entries);
+        self
+    }
+
+    /// Entries of each completion queue of io_uring; see [`PortBuilder::completion_entries`].
+    pub fn completion_entries(mut self, entries: u32) -> Self {
+        self.port = self.port.completion_entries(entries);
+        self
+    }
+
     /// The first part of the threads' names; their number follows. `anyport` by default.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();

@@ -2,7 +2,8 @@
 //!
 //! The order: what the builder forces, what `ANYPORT_BACKEND` says, the system's own port on
 //! Windows, io_uring where the kernel offers all that it takes, readiness everywhere else. What was forced and is not there is an
-//! error: nothing is replaced in silence.
+//! error: nothing is replaced in silence. Where nothing was forced and the rings of the port are then
+//! not to be had, `Chosen::instead` has what serves in their place.
 
 use crate::error::{Error, ErrorKind};
 use std::fmt;
@@ -72,6 +73,37 @@ impl fmt::Display for BackendChoice {
     }
 }
 
+/// A choice, and whether somebody asked for it by name.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) choice: BackendChoice,
+    is_forced: bool,
+}
+
+impl Chosen {
+    #[cfg(feature = "sim")]
+    pub(crate) fn of_world() -> Self {
+        let reason = "the port is of a simulated world".to_owned();
+        Chosen { choice: BackendChoice { kind: BackendKind::Simulated, reason }, is_forced: true }
+    }
+
+    /// What the port takes when this backend could not be made, which was there a moment ago: readiness
+    /// for io_uring, whose rings need memory that may be limited or a right that may be taken away.
+    ///
+    /// # Errors
+    /// The same error: where the backend was asked for by name, where there is nothing else, and
+    /// when what lacks are descriptors, without which no backend serves.
+    pub(crate) fn instead(&self, error: Error) -> Result<BackendChoice, Error> {
+        let is_of_rings = matches!(error.kind(), ErrorKind::NoMemory | ErrorKind::Unsupported)
+            || error.kind() == ErrorKind::PermissionDenied;
+        if self.is_forced || self.choice.kind != BackendKind::IoUring || !is_of_rings {
+            return Err(error);
+        }
+        let reason = format!("io_uring is here, but not the rings of this port: {error}");
+        Ok(BackendChoice { kind: BackendKind::Readiness, reason })
+    }
+}
+
 /// Every backend that this program was built with, and for each that this machine does not allow,
 /// the reason.
 ///
@@ -85,7 +117,7 @@ pub fn available_backends() -> Vec<(BackendKind, Result<(), String>)> {
 }
 
 /// Chooses; `forced` is what the builder asks for.
-pub(crate) fn choose(forced: Option<BackendKind>) -> Result<BackendChoice, Error> {
+pub(crate) fn choose(forced: Option<BackendKind>) -> Result<Chosen, Error> {
     #[cfg(target_os = "linux")]
     super::uring::check_settings()?;
     let environment = std::env::var("ANYPORT_BACKEND").ok();
@@ -100,7 +132,7 @@ fn choose_from(
     forced: Option<BackendKind>,
     environment: Option<&str>,
     probe: impl Fn(BackendKind) -> Probed,
-) -> Result<BackendChoice, Error> {
+) -> Result<Chosen, Error> {
     let (forced, by) = match (forced, environment) {
         (Some(kind), _) => (Some(kind), "the port's builder asks for it"),
         (None, Some(name)) if !name.is_empty() && name != "auto" => {
@@ -108,7 +140,8 @@ fn choose_from(
         }
         _ => (None, ""),
     };
-    let chosen = |kind, reason: String| Ok(BackendChoice { kind, reason });
+    let is_forced = forced.is_some();
+    let chosen = |kind, reason| Ok(Chosen { choice: BackendChoice { kind, reason }, is_forced });
     if let Some(kind) = forced {
         return match probe(kind) {
             Ok(note) => chosen(kind, format!("{by}{note}")),
@@ -134,8 +167,8 @@ fn choose_from(
 fn refusal(kind: BackendKind) -> &'static str {
     match kind {
         BackendKind::IoUring => {
-            "io_uring was asked for and this machine does not offer it (refused, switched off or \
-             a kernel before 6.1), or ANYPORT_WITHOUT takes away what it needs; remove \
+            "io_uring was asked for and this machine does not offer it (refused, switched off, no \
+             locked memory left or a kernel before 6.1), or ANYPORT_WITHOUT takes away what it needs; remove \
              ANYPORT_BACKEND or the builder's choice, or ANYPORT_WITHOUT"
         }
         BackendKind::Readiness => {
@@ -198,12 +231,12 @@ mod tests {
     #[test]
     fn the_builder_goes_before_the_environment() {
         let choice = choose_from(Some(BackendKind::Readiness), Some("io_uring"), unix(true));
-        assert_eq!(choice.expect("chosen").kind, BackendKind::Readiness);
+        assert_eq!(choice.expect("chosen").choice.kind, BackendKind::Readiness);
     }
 
     #[test]
     fn without_io_uring_readiness_is_chosen_and_the_reason_kept() {
-        let choice = choose_from(None, None, unix(false)).expect("chosen");
+        let choice = choose_from(None, None, unix(false)).expect("chosen").choice;
         assert_eq!(choice.kind, BackendKind::Readiness);
         assert_eq!(choice.reason, "io_uring_setup is refused");
     }
@@ -217,7 +250,7 @@ mod tests {
         for (forced, environment) in
             [(None, None), (None, Some("io_uring")), (Some(BackendKind::IoUring), None)]
         {
-            let choice = choose_from(forced, environment, without).expect("chosen");
+            let choice = choose_from(forced, environment, without).expect("chosen").choice;
             assert_eq!(choice.kind, BackendKind::IoUring);
             assert!(choice.reason.ends_with("; without this"), "{choice}");
         }
@@ -242,8 +275,27 @@ mod tests {
             BackendKind::Windows => Ok(String::new()),
             other => Err(format!("no {other}")),
         };
-        assert_eq!(choose_from(None, None, windows).expect("chosen").kind, BackendKind::Windows);
+        let choice = choose_from(None, None, windows).expect("chosen").choice;
+        assert_eq!(choice.kind, BackendKind::Windows);
         let error = choose_from(Some(BackendKind::Windows), None, unix(true)).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn where_nothing_was_forced_readiness_serves_for_rings_that_are_not_to_be_had() {
+        let no_memory = || Error::from_code(ErrorKind::NoMemory, 12, "create an io_uring");
+        let choice = choose_from(None, Some("auto"), unix(true)).expect("chosen");
+        let instead = choice.instead(no_memory()).expect("nothing was forced");
+        assert_eq!(instead.kind, BackendKind::Readiness);
+        assert!(instead.reason.contains("create an io_uring"), "{instead}");
+        // Without descriptors nothing serves.
+        assert!(choice.instead(Error::new(ErrorKind::Limit, "create an io_uring")).is_err());
+        for (forced, environment) in [(None, Some("io_uring")), (Some(BackendKind::IoUring), None)]
+        {
+            let choice = choose_from(forced, environment, unix(true)).expect("chosen");
+            assert_eq!(choice.instead(no_memory()), Err(no_memory()));
+        }
+        let choice = choose_from(None, None, unix(false)).expect("chosen");
+        assert_eq!(choice.instead(no_memory()), Err(no_memory()), "there is nothing else");
     }
 }

@@ -47,8 +47,8 @@ use unix as system;
 use windows as system;
 
 pub(crate) use association::Association;
-pub(crate) use choice::choose;
 pub use choice::{BackendChoice, BackendKind, available_backends};
+pub(crate) use choice::{Chosen, choose};
 pub(crate) use condition::Condvar;
 pub(crate) use datagram::{TakenDatagram, receive_datagram_now, send_datagram_now};
 pub(crate) use descriptor::{Descriptor, open_file};

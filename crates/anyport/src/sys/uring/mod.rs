@@ -360,6 +360,12 @@ impl Uring {
 
     pub(super) fn wake(&self, lane: usize) {
         on_lane!(self, lane, l => l.wake(&self.bell));
+        if let AnyLane::Owned(owned) = &self.lanes[lane]
+            && !owned.has_owner()
+        {
+            // Its thread has left, or could not have a ring: what is staged there is for others.
+            on_lane!(self, self.clerk_lane, l => l.wake(&self.bell));
+        }
     }
 
     /// Every lane's ring wakes whoever waits on it.

@@ -43,6 +43,9 @@ pub(super) fn ask() -> Result<Offer, String> {
             "io_uring is forbidden here (EPERM, as container runtimes do)".to_owned()
         }
         Some(libc::ENOSYS) => "this kernel has no io_uring (ENOSYS)".to_owned(),
+        Some(libc::ENOMEM) => {
+            "the limit of locked memory (ulimit -l) lets no io_uring in".to_owned()
+        }
         _ => format!("io_uring_setup failed: {e}"),
     })?;
     if let Some(offer) = OFFER.get() {
@@ -50,7 +53,12 @@ pub(super) fn ask() -> Result<Offer, String> {
     }
     // A failure is none of the kernel's answers: no descriptors or no memory now. The next port
     // asks again.
-    let offer = try_all(&ring).map_err(|e| format!("trying out io_uring failed: {e}"))?;
+    let offer = try_all(&ring).map_err(|e| match e.raw_os_error() {
+        Some(libc::ENOMEM) => {
+            "the limit of locked memory (ulimit -l) is too low to try io_uring out".to_owned()
+        }
+        _ => format!("trying out io_uring failed: {e}"),
+    })?;
     Ok(OFFER.get_or_init(|| offer).clone())
 }
 

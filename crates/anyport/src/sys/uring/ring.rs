@@ -3,12 +3,17 @@
 //! The kernel lets different threads use the two queues at once; which thread may use which, and
 //! when, is the business of `lane` and `owned`, whose locks these methods rely on.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::sys::error_from_io;
 use io_uring::{IoUring, Submitter, cqueue, squeue};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
+
+/// What to do about a ring that the system has no memory for.
+const MEMORY_ADVICE: &str = "its queues count as locked memory: raise that limit (ulimit -l, \
+                             LimitMEMLOCK=, --ulimit memlock=), give fewer submission_entries and \
+                             completion_entries, or take readiness";
 
 /// Which threads may use a ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +53,13 @@ impl Ring {
             }
         };
         let ring = builder.build(submission_entries);
-        ring.map(|ring| Ring { ring }).map_err(|e| error_from_io(&e, "create an io_uring"))
+        ring.map(|ring| Ring { ring }).map_err(|e| {
+            let error = error_from_io(&e, "create an io_uring");
+            match error.kind() {
+                ErrorKind::NoMemory => error.with_detail(MEMORY_ADVICE),
+                _ => error,
+            }
+        })
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {

@@ -143,6 +143,11 @@ impl OwnedLane {
         self.is_owner(OwnerToken::of_this_thread())
     }
 
+    /// False when there is no ring.
+    pub(super) fn has_owner(&self) -> bool {
+        self.owner.load(Ordering::Acquire) != 0
+    }
+
     fn is_owner(&self, token: OwnerToken) -> bool {
         self.owner.load(Ordering::Acquire) == token.number()
     }
