@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let workers = std::env::args().nth(2).map_or(Ok(0), |n| n.parse())?;
     let runtime = Runtime::builder().workers(workers).build()?;
     let served: Result<(), Box<dyn std::error::Error>> = runtime.block_on(async {
-        let end = first(signal::ctrl_c(), signal::terminate());
+        let end = signal::shutdown_requested();
         let listener = TcpListener::bind(address).await?;
         println!("listening on {}, {}", listener.local_addr()?, runtime.handle().backend());
         let acceptor = rt::spawn(accept(listener));

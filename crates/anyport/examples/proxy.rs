@@ -13,7 +13,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[anyport::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let end = first(signal::ctrl_c(), signal::terminate());
+    let end = signal::shutdown_requested();
     let (Some(address), Some(target)) = (args().nth(1), args().nth(2)) else {
         return Err("usage: proxy LISTEN TARGET [IDLE_SECONDS]".into());
     };

@@ -7,7 +7,7 @@
 mod child;
 
 use anyport::ErrorKind;
-use anyport::rt::signal::{SignalKind, ctrl_c, signal, terminate};
+use anyport::rt::signal::{SignalKind, ctrl_c, shutdown_requested, signal, terminate};
 use child::{is_child, run_in_child};
 use std::pin::pin;
 use std::sync::Arc;
@@ -60,6 +60,43 @@ fn ctrl_c_and_the_wish_to_end_are_waited_for_and_end_nothing() {
         let terminated = terminate();
         raise(libc::SIGTERM);
         park_on(terminated).expect("may be watched");
+    });
+}
+
+/// Not ready before `number` is raised, ready after it for good, whoever asks.
+fn asks_to_end(number: libc::c_int) {
+    // An earlier Ctrl-C was for something else.
+    let interrupted = ctrl_c();
+    raise(libc::SIGINT);
+    park_on(interrupted).expect("may be watched");
+    let mut context = Context::from_waker(Waker::noop());
+    drop(shutdown_requested());
+    let mut waits = shutdown_requested();
+    assert!(pin!(&mut waits).poll(&mut context).is_pending(), "nobody has asked");
+    let waiter = thread::spawn(move || park_on(waits));
+    raise(number);
+    waiter.join().expect("no panic").expect("may be watched");
+    for _ in 0..2 {
+        assert!(matches!(pin!(shutdown_requested()).poll(&mut context), Poll::Ready(Ok(()))));
+    }
+}
+
+#[test]
+fn ctrl_c_asks_to_end() {
+    alone("ctrl_c_asks_to_end", || asks_to_end(libc::SIGINT));
+}
+
+#[test]
+fn the_wish_of_another_process_asks_to_end() {
+    alone("the_wish_of_another_process_asks_to_end", || asks_to_end(libc::SIGTERM));
+}
+
+#[test]
+fn who_gives_up_to_wait_still_learns_that_the_process_is_to_end() {
+    alone("who_gives_up_to_wait_still_learns_that_the_process_is_to_end", || {
+        drop(shutdown_requested());
+        raise(libc::SIGTERM);
+        park_on(shutdown_requested()).expect("may be watched");
     });
 }
 

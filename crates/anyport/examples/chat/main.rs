@@ -17,7 +17,7 @@ const LINE_MAX: usize = 1024;
 
 #[anyport::main]
 async fn main() -> Result<(), Error> {
-    let end = first(signal::ctrl_c(), signal::terminate());
+    let end = signal::shutdown_requested();
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".to_owned());
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}, until Ctrl-C", listener.local_addr()?);

@@ -19,7 +19,7 @@ const HEAD_MAX: usize = 8 * 1024;
 
 #[anyport::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let end = first(signal::ctrl_c(), signal::terminate());
+    let end = signal::shutdown_requested();
     let (Some(address), Some(directory)) = (args().nth(1), args().nth(2)) else {
         return Err("usage: file_server LISTEN DIRECTORY".into());
     };

@@ -84,7 +84,7 @@
 //! # The end
 //!
 //! Orchestrators send SIGTERM and kill after a while. Watch for it with
-//! [`signal::terminate`](crate::rt::signal::terminate) *before* the server says that it is ready,
-//! then let [`Runtime::shut_down`](crate::rt::Runtime::shut_down) have less time than you are
-//! given. As process 1 of a container a program that does not watch for SIGTERM is not ended by it
-//! at all.
+//! [`signal::shutdown_requested`](crate::rt::signal::shutdown_requested) *before* the server says
+//! that it is ready, then let [`Runtime::shut_down`](crate::rt::Runtime::shut_down) have less time
+//! than you are given. As process 1 of a container a program that does not watch for SIGTERM is not
+//! ended by it at all.

@@ -14,7 +14,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Waits for the next Ctrl-C: [`SignalKind::Interrupt`].
@@ -56,6 +56,64 @@ pub fn ctrl_c() -> impl Future<Output = Result<(), Error>> + Send + Unpin + use<
 #[must_use = "nothing waits until this is awaited"]
 pub fn terminate() -> impl Future<Output = Result<(), Error>> + Send + Unpin + use<> {
     next_of(SignalKind::Terminate)
+}
+
+/// Waits until the process is to end: for the first Ctrl-C ([`SignalKind::Interrupt`]) or wish of
+/// somebody that it end ([`SignalKind::Terminate`]: SIGTERM, or the end of the console, the session or
+/// the system on Windows) since this was first called.
+///
+/// Both are watched for from that call on, not from the first poll, and do not end the process by
+/// themselves any more, for good: see [`signal`]. So call it before the server says that it is ready.
+/// Who is once asked to end stays asked: every later call is ready at once. To tell a second Ctrl-C
+/// from the first, use [`ctrl_c`]. On Windows the system ends the process about 5 seconds after a
+/// console was closed.
+///
+/// ```no_run
+/// use anyport::rt::{Runtime, signal};
+/// use std::time::Duration;
+///
+/// let runtime = Runtime::new()?;
+/// runtime.block_on(async {
+///     let end = signal::shutdown_requested();
+///     // Listen, say that the server is ready, and serve in tasks.
+///     end.await
+/// })?;
+/// println!("{:?}", runtime.shut_down(Duration::from_secs(10)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As for [`signal`].
+///
+/// # Cancel safety
+/// Nothing is lost when it is dropped: the next call tells of what came meanwhile.
+#[must_use = "nothing waits until this is awaited"]
+pub fn shutdown_requested() -> impl Future<Output = Result<(), Error>> + Send + Unpin + use<> {
+    let mut listeners = shutdown_listeners();
+    poll_fn(move |cx| match &mut listeners {
+        Ok(listeners) => {
+            // Both are asked, so that either wakes.
+            let polls = listeners.each_mut().map(|listener| listener.poll_recv(cx).is_ready());
+            if polls.contains(&true) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+        Err(error) => Poll::Ready(Err(*error)),
+    })
+}
+
+/// Listeners to what asks the process to end, with all that came since there were first such.
+fn shutdown_listeners() -> Result<[Signal; 2], Error> {
+    const KINDS: [SignalKind; 2] = [SignalKind::Interrupt, SignalKind::Terminate];
+    /// How many of each had come before.
+    static BEFORE: OnceLock<[u64; 2]> = OnceLock::new();
+    for kind in KINDS {
+        watch_signal(kind, deliver)?;
+    }
+    let before = BEFORE.get_or_init(|| KINDS.map(|kind| lock(kind).arrived));
+    let mut listeners = KINDS.map(Signal::new);
+    for (listener, before) in listeners.iter_mut().zip(before) {
+        listener.seen = *before;
+    }
+    Ok(listeners)
 }
 
 /// A listener to all signals of one kind that come from now on.
