@@ -3,8 +3,11 @@
 //!
 //! Every layer uses these types; nothing here depends on another module.
 
+mod texts;
+
 use std::fmt;
 use std::io;
+use texts::TextId;
 
 /// Why an operation failed.
 ///
@@ -114,22 +117,30 @@ pub struct Error {
     action: &'static str,
     detail: &'static str,
     transferred: usize,
+    /// Says it all, while it is kept.
+    text: Option<TextId>,
 }
 
 impl Error {
     /// An error of this library's own making: `action` is what was tried ("associate a socket").
     pub(crate) const fn new(kind: ErrorKind, action: &'static str) -> Self {
-        Error { kind, code: None, action, detail: "", transferred: 0 }
+        Error { kind, code: None, action, detail: "", transferred: 0, text: None }
     }
 
     /// An error of the operating system, with its number.
     pub(crate) fn from_code(kind: ErrorKind, code: i32, action: &'static str) -> Self {
-        Error { kind, code: Some(code), action, detail: "", transferred: 0 }
+        Error { kind, code: Some(code), action, detail: "", transferred: 0, text: None }
     }
 
     /// Adds a sentence that says more than the kind does.
     pub(crate) const fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = detail;
+        self
+    }
+
+    /// Is shown as `text`, which says what failed, on what, and why; of the last such errors only.
+    pub(crate) fn with_text(mut self, text: &str) -> Self {
+        self.text = Some(texts::keep(text));
         self
     }
 
@@ -158,6 +169,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.text.and_then(texts::get) {
+            return f.write_str(&text);
+        }
         write!(f, "{}: {}", self.action, self.kind.text())?;
         if !self.detail.is_empty() {
             write!(f, ": {}", self.detail)?;
@@ -226,6 +240,19 @@ mod tests {
         assert!(text.starts_with("receive: connection reset by peer"), "{text}");
         assert!(text.contains("os error 104"), "{text}");
         assert!(text.ends_with("close this handle"), "{text}");
+    }
+
+    #[test]
+    fn a_text_is_shown_alone_and_survives_the_way_into_io_error() {
+        let error = Error::new(ErrorKind::NotFound, "look up a host").with_text("no \"host\"");
+        assert_eq!(error.to_string(), "no \"host\"");
+        let shown = io::Error::from(error);
+        assert_eq!((shown.kind(), shown.to_string()), (io::ErrorKind::NotFound, error.to_string()));
+    }
+
+    #[test]
+    fn an_error_takes_no_more_room_in_a_packet_than_it_must() {
+        assert!(size_of::<Error>() <= 7 * size_of::<usize>());
     }
 
     #[test]

@@ -380,6 +380,8 @@ pub(crate) fn a_host_is_connected_to_by_its_name(kind: BackendKind) {
         assert_eq!(accepted.peer_addr(), Ok(peer));
         let error = TcpStream::connect("no port").await.expect_err("it is no address");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let error = TcpListener::bind("no\0name:1").await.expect_err("there is no such host");
+        assert!(error.to_string().contains("\"no\\0name\""), "it names the host: {error}");
     });
 }
 

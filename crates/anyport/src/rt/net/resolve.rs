@@ -5,7 +5,6 @@
 use crate::error::{Error, ErrorKind};
 use crate::rt::blocking::BlockingPool;
 use crate::rt::shared::expect_current;
-use crate::sys::error_from_io;
 use sealed::Target;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -82,17 +81,18 @@ pub(crate) async fn lookup_host_on<T: ToSocketAddrs>(
     Ok(Addresses::Found(addresses))
 }
 
-/// As [`lookup_host`], for who makes a socket of what is found: this crate's error does not name the
-/// host.
+/// As [`lookup_host`], for who makes a socket of what is found.
 pub(super) async fn addresses_of<T: ToSocketAddrs>(
     host: T,
 ) -> Result<impl Iterator<Item = SocketAddr> + use<T>, Error> {
-    const ACTION: &str = "look up a host";
-    lookup_host(host).await.map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => Error::new(ErrorKind::InvalidInput, ACTION)
-            .with_detail("it is neither an address nor a host and a port"),
-        io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, ACTION),
-        _ => error_from_io(&error, ACTION),
+    lookup_host(host).await.map_err(|error| {
+        let kind = match error.kind() {
+            io::ErrorKind::InvalidInput => ErrorKind::InvalidInput,
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::OutOfMemory => ErrorKind::NoMemory,
+            _ => ErrorKind::Other,
+        };
+        Error::new(kind, "look up a host").with_text(&error.to_string())
     })
 }
 
@@ -303,6 +303,19 @@ mod tests {
         pool.shut_down(None);
         let error = all(&pool, "localhost:80").expect_err("nobody can ask");
         assert!(error.to_string().contains("\"localhost\": the task was cancelled"), "{error}");
+    }
+
+    #[test]
+    fn who_makes_a_socket_is_told_the_host_and_what_the_system_says() {
+        let runtime = crate::rt::Runtime::new().expect("a runtime");
+        let asked = ("no\0name", 80);
+        let said = runtime.block_on(lookup_host(asked)).map(|_| ()).expect_err("no such host");
+        let error = runtime.block_on(addresses_of(asked)).map(|_| ()).expect_err("no such host");
+        assert_eq!(error.to_string(), said.to_string());
+        let refused = runtime.block_on(addresses_of("localhost")).map(|_| ()).expect_err("no port");
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        assert!(refused.to_string().contains("\"localhost\""), "{refused}");
+        assert!(refused.to_string().contains("it has no port"), "{refused}");
     }
 
     #[test]
