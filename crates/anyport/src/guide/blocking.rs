@@ -16,8 +16,8 @@
 //!
 //! * **You say so.** [`CompletionPort::blocking`](crate::CompletionPort::blocking) and
 //!   [`Worker::blocking`](crate::Worker::blocking) run a closure that may block, and free the place
-//!   at once. On every system. [`Handle::block_on`](crate::rt::Handle::block_on) within a task does
-//!   the same while it waits.
+//!   at once. On every system. In a task [`rt::blocking`](fn@crate::rt::blocking) does that, and so
+//!   does [`Handle::block_on`](crate::rt::Handle::block_on) while it waits.
 //! * **Nobody says so, on Linux.** The engine's own thread looks at those that run. One that has
 //!   been in the same handler since its last look, whose CPU clock stands still and which the
 //!   system calls asleep, is blocked. That takes from a fifth of a millisecond to a few
@@ -76,8 +76,8 @@
 //! # How many may block
 //!
 //! As many as there are threads beyond those that are to run. With 4 threads and a concurrency
-//! value of 2, two may block and two still run; when all four block, everything waits. Where more
-//! calls block, or block for long:
+//! value of 2, two may block and two still run; when all four block, everything waits, also if they
+//! have said so. Where more calls block, or block for long:
 //!
 //! * [`rt::spawn_blocking`](crate::rt::spawn_blocking) runs a closure on a thread of a pool for
 //!   such calls, 512 at most, which are started when they are needed. It costs a thread switch

@@ -12,7 +12,7 @@
 //! | `spawn`, `JoinHandle` | [`spawn`](crate::rt::spawn), [`JoinHandle`](crate::rt::JoinHandle) | Also detached when dropped, but the compiler asks you to say [`detach`](crate::rt::JoinHandle::detach). |
 //! | `JoinError`, `AbortHandle` | [`JoinError`](crate::rt::JoinError), [`AbortHandle`](crate::rt::AbortHandle) | |
 //! | `spawn_blocking` | [`spawn_blocking`](crate::rt::spawn_blocking) | Needed less often: see below. |
-//! | `block_in_place` | none | On Linux just block: another worker stands in. |
+//! | `block_in_place` | [`rt::blocking`](fn@crate::rt::blocking) | On Linux just blocking will do, a few milliseconds later. |
 //! | `Handle::block_on` | [`Handle::block_on`](crate::rt::Handle::block_on) | Allowed within a task. |
 //! | `task::yield_now` | [`yield_now`](crate::rt::yield_now) | |
 //! | `TcpListener`, `TcpStream` | [`TcpListener`](crate::rt::net::TcpListener), [`TcpStream`](crate::rt::net::TcpStream) | No `AsyncRead` and `AsyncWrite`; the next table. |

@@ -262,6 +262,18 @@ impl Membership {
             .flatten()
     }
 
+    /// The crew that the calling thread is of, and its member there.
+    pub(super) fn of_any_crew() -> Option<(Arc<Crew>, Arc<Member>)> {
+        MEMBERSHIP
+            .try_with(|m| {
+                let membership = m.try_borrow().ok()?;
+                let membership = membership.as_ref()?;
+                Some((membership.crew.upgrade()?, Arc::clone(&membership.member)))
+            })
+            .ok()
+            .flatten()
+    }
+
     /// The calling thread's member of this crew, if it is one.
     pub(super) fn of_caller(crew: &Arc<Crew>) -> Option<Arc<Member>> {
         MEMBERSHIP

@@ -29,5 +29,6 @@ pub(crate) use handle_ref::HandleRef;
 pub use handle_ref::{Associate, AssociateError, Rejected};
 pub use packet::{GetError, Packet, PostError, PostErrorKind};
 pub use port::CompletionPort;
+pub(crate) use port::blocking;
 pub use stats::Stats;
 pub use worker::{Worker, WorkerPool, WorkerPoolBuilder};

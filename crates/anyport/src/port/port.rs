@@ -155,14 +155,9 @@ impl<T: Send + 'static> CompletionPort<T> {
     /// returns there may be one more running for a moment. On a thread that does not run for this
     /// port it only calls `f`.
     pub fn blocking<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _place = Membership::of_caller(&self.inner.crew)
-            .filter(|member| {
-                let Some(lane) = member.lane() else { return false };
-                // What this thread has prepared belongs to it: nobody else should hand it over.
-                self.inner.core.backend().flush(lane);
-                self.inner.crew.give_place_away(member, member.beat())
-            })
-            .map(|member| GivenPlace { crew: &self.inner.crew, member });
+        let crew = &self.inner.crew;
+        let _place =
+            Membership::of_caller(crew).and_then(|member| GivenPlace::of(Arc::clone(crew), member));
         f()
     }
 
@@ -307,12 +302,29 @@ impl<T> Posted<T> {
 }
 
 /// A thread that gave its place away counts as running again when this goes, also by a panic.
-struct GivenPlace<'a> {
-    crew: &'a Crew,
+struct GivenPlace {
+    crew: Arc<Crew>,
     member: Arc<Member>,
 }
 
-impl Drop for GivenPlace<'_> {
+impl GivenPlace {
+    /// Gives the place of the calling thread, which is this member, away; `None` when it has none.
+    fn of(crew: Arc<Crew>, member: Arc<Member>) -> Option<Self> {
+        let lane = member.lane()?;
+        // What this thread has prepared belongs to it: nobody else should hand it over.
+        crew.core().backend().flush(lane);
+        let is_given = crew.give_place_away(&member, member.beat());
+        is_given.then_some(GivenPlace { crew, member })
+    }
+}
+
+/// As [`CompletionPort::blocking`], on whichever port the calling thread runs for.
+pub(crate) fn blocking<R>(f: impl FnOnce() -> R) -> R {
+    let _place = Membership::of_any_crew().and_then(|(crew, member)| GivenPlace::of(crew, member));
+    f()
+}
+
+impl Drop for GivenPlace {
     fn drop(&mut self) {
         self.crew.begin_running(&self.member);
     }

@@ -30,5 +30,7 @@ pub use adapt::hyper;
 pub use builder::Builder;
 pub use join_error::JoinError;
 pub use metrics::{Metrics, POLL_TIME_BOUNDS};
-pub use runtime::{EnterGuard, Handle, Runtime, Shutdown, spawn, spawn_blocking, yield_now};
+pub use runtime::{
+    EnterGuard, Handle, Runtime, Shutdown, blocking, spawn, spawn_blocking, yield_now,
+};
 pub use task::{AbortHandle, JoinHandle};

@@ -7,7 +7,7 @@ use super::metrics::Metrics;
 use super::shared::{self, Entered, Shared};
 use super::task::JoinHandle;
 use crate::error::Error;
-use crate::port::WorkerPool;
+use crate::port::{self, WorkerPool};
 use crate::sys::{BackendChoice, Parker as ThreadParker, now};
 use std::fmt;
 use std::pin::pin;
@@ -275,6 +275,37 @@ pub fn spawn_blocking<R: Send + 'static>(
     f: impl FnOnce() -> R + Send + 'static,
 ) -> BlockingTask<R> {
     shared::expect_current("spawn a blocking call").blocking.spawn(f)
+}
+
+/// Runs `f`, which is about to block, on this very thread, and has another worker go on with what else
+/// there is meanwhile. When it returns one more worker may run for a moment.
+///
+/// For a call that blocks now and then: a lock that may be held for long, a query of another library, a
+/// file of the standard library. It costs little more than the call, `f` may borrow, and there is no
+/// second thread to wait for. The task is held up, and one of the workers: when all of them block at
+/// once everything waits. So for what blocks often, for long, or in many tasks at once, there is
+/// [`spawn_blocking`], which has up to 512 threads of its own.
+///
+/// Linux notices by itself, after a few milliseconds, when a task blocks: this spares those, and works
+/// on every system. Outside of a worker, such as in [`Handle::block_on`] on a thread of one's own, it
+/// only calls `f`; so it does where the thread has given its place away already.
+///
+/// ```
+/// use anyport::rt::{self, Runtime};
+///
+/// # let path = std::env::temp_dir().join(format!("anyport-blocking-{}", std::process::id()));
+/// # std::fs::write(&path, "text")?;
+/// let runtime = Runtime::new()?;
+/// let read = runtime.block_on(runtime.spawn(async move {
+///     let text = rt::blocking(|| std::fs::read_to_string(&path));
+///     # let _ = std::fs::remove_file(&path);
+///     text
+/// }))?;
+/// assert_eq!(read?, "text");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn blocking<R>(f: impl FnOnce() -> R) -> R {
+    port::blocking(f)
 }
 
 /// Lets others have their turn: the task is polled again after what waits for a worker now.

@@ -25,6 +25,8 @@ world::everywhere! {
     tasks::more_tasks_than_the_queue_holds_all_run,
     tasks::a_task_that_is_always_ready_lets_others_run,
     tasks::a_task_that_blocks_does_not_hold_up_others,
+    tasks::a_task_that_says_so_may_block,
+    tasks::blocking_elsewhere_is_only_a_call,
     tasks::a_task_may_wait_for_others_by_blocking,
     tasks::tasks_that_wake_each_other_go_on_for_ever,
     tasks::workers_have_names_and_hooks,

@@ -1,6 +1,6 @@
 //! Tasks: results, panics, aborts, fairness, and tasks that block.
 
-use super::world::{bytes, pair, runtime, single, wait_until};
+use super::world::{DEADLINE, bytes, pair, runtime, single, wait_until};
 use anyport::BackendKind;
 use anyport::rt::{self, Runtime};
 use std::future::poll_fn;
@@ -195,6 +195,41 @@ pub(crate) fn a_task_that_blocks_does_not_hold_up_others(kind: BackendKind) {
         .expect("it is served");
         blocked.await.expect("it goes on").expect("it was sent");
     });
+}
+
+/// Also where nobody finds a thread that blocks: what it waits for comes from another task.
+pub(crate) fn a_task_that_says_so_may_block(kind: BackendKind) {
+    let runtime = single_with_stand_in(kind);
+    let (sender, gate) = mpsc::channel::<()>();
+    let (begun, blocks) = mpsc::channel();
+    let name = String::from("borrowed");
+    let blocked = runtime.spawn(async move {
+        rt::blocking(|| {
+            begun.send(()).expect("the test waits");
+            // Within another one it is only a call.
+            rt::blocking(|| gate.recv()).expect("the other task sends");
+            assert!(rt::Handle::current().is_some(), "it is in the runtime still");
+            name.len()
+        })
+    });
+    blocks.recv_timeout(DEADLINE).expect("it runs");
+    assert_eq!(runtime.handle().metrics().stand_ins, 1, "its place was free before it blocked");
+    let other = runtime.spawn(async move { sender.send(()) });
+    runtime.block_on(other).expect("it ends").expect("the other waits");
+    assert_eq!(runtime.block_on(blocked).expect("it goes on"), 8);
+}
+
+pub(crate) fn blocking_elsewhere_is_only_a_call(kind: BackendKind) {
+    let runtime = single(kind);
+    assert_eq!(rt::blocking(|| 1), 1);
+    assert_eq!(runtime.block_on(async { rt::blocking(|| 2) }), 2);
+    let pooled = runtime.handle().spawn_blocking(|| rt::blocking(|| 3));
+    assert_eq!(runtime.block_on(pooled).expect("it ends"), 3);
+    // On the only worker, and after a panic in it.
+    let panics = runtime.spawn(async { rt::blocking(|| panic!("by design")) });
+    assert!(runtime.block_on(panics).expect_err("it panicked").is_panic());
+    let task = runtime.spawn(async { rt::blocking(|| 4) });
+    assert_eq!(runtime.block_on(task).expect("it ends"), 4);
 }
 
 pub(crate) fn a_task_may_wait_for_others_by_blocking(kind: BackendKind) {
