@@ -36,6 +36,8 @@
 //! | `peek(&mut buf)` | [`peek(&mut buf)`](crate::rt::net::TcpStream::peek) | |
 //! | `write_all(&buf)` | [`send(buffers)`](crate::rt::net::TcpStream::send) | Hands the bytes over; waits only while more than 256 KiB wait to be sent. |
 //! | | [`write(buffers)`](crate::rt::net::TcpStream::write) | Waits until the system has taken all, and gives the buffers back. |
+//! | `try_write(&buf)` | [`try_send(buffers)`](crate::rt::net::TcpStream::try_send) | Hands over all or gives all back. |
+//! | `set_zero_linger`, then a drop | [`abort()`](crate::rt::net::TcpStream::abort) | |
 //! | `write_vectored` | the same two, with several buffers | All of them, not a part. |
 //! | `flush()`, which does nothing on a `TcpStream` | [`flush()`](crate::rt::net::TcpStream::flush) | Waits until what was handed over has gone to the system. A failure after `send` shows here, or at the next call. |
 //! | `shutdown()` | [`shutdown()`](crate::rt::net::TcpStream::shutdown) | After what was handed over. |

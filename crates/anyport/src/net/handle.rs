@@ -12,6 +12,7 @@ use socket2::{SockAddr, SockRef};
 use std::fmt;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A socket of a completion port.
 ///
@@ -306,6 +307,15 @@ impl<T: Send + 'static> SocketHandle<T> {
     /// `NotFound` when there is none.
     pub fn cancel_all(&self) -> Result<usize, Error> {
         self.0.cancel_all()
+    }
+
+    /// The connection ends by a reset, where the system has such: at once, or with the last operation
+    /// and duplicate. Asks all operations to end.
+    pub(crate) fn abort(&self) {
+        // Each fails where there is no connection any more, or none of TCP: then it just closes.
+        let _ = self.sock().set_linger(Some(Duration::ZERO));
+        let _ = self.core().descriptor().reset();
+        let _ = self.cancel_all();
     }
 
     /// Drops this duplicate. With the last one the socket closes, and each operation under way

@@ -127,6 +127,16 @@ impl Descriptor {
         }
     }
 
+    /// Resets a TCP connection without closing its descriptor, which the kernel may keep open for a
+    /// request, where the system can. Elsewhere it does nothing: a linger of zero resets on closing.
+    pub(crate) fn reset(&self) -> io::Result<()> {
+        match &self.0 {
+            Kind::System(descriptor) => descriptor.reset(),
+            #[cfg(feature = "sim")]
+            Kind::Simulated(_) => Ok(()),
+        }
+    }
+
     /// What arrives comes in datagrams, of which a buffer that is too small cuts off a part.
     #[inline]
     pub(crate) fn is_datagram(&self) -> bool {

@@ -357,6 +357,106 @@ fn close_by_reset(stream: PeerStream) {
     socket.set_linger(Some(Duration::ZERO)).expect("it can be set");
 }
 
+pub(crate) fn what_cannot_be_sent_at_once_comes_back(kind: BackendKind) {
+    const PART: usize = 64 * 1024;
+    let runtime = runtime(kind);
+    let _entered = runtime.handle().enter();
+    let (mut stream, peer) = pair();
+    let mut sent = 0;
+    // In no task: nobody waits, and nobody counts how often it is called.
+    let unsent = loop {
+        match stream.try_send(bytes(sent, PART)) {
+            Ok(()) => sent += PART,
+            Err(unsent) => break unsent,
+        }
+        assert!(sent < 1 << 30, "nothing holds it up");
+    };
+    assert!(unsent.is_full(), "{unsent}");
+    assert_eq!(unsent.buffers.total_len(), PART);
+    let under_way = sent as u64 - stream.bytes_sent();
+    assert!(under_way <= (256 * 1024 + PART) as u64, "{under_way}");
+    let reader = reads_all(peer);
+    runtime.block_on(async {
+        stream.flush().await.expect("all goes");
+        stream.try_send(unsent.buffers).expect("there is room again");
+        stream.try_send(Buffer::from(Vec::new())).expect("nothing always goes");
+        let (_receiving, mut sending) = stream.into_split();
+        sending.try_send(bytes(sent + PART, PART)).expect("there is room");
+        sending.shutdown().await.expect("it ends");
+        let after_the_end = sending.try_send(b"more").expect_err("it has ended");
+        assert!(!after_the_end.is_full(), "{after_the_end}");
+        assert_eq!(after_the_end.buffers.total_len(), 4);
+    });
+    let all = reader.join().expect("it ends");
+    Checked::default().take(&all);
+    assert_eq!(all.len(), sent + 2 * PART);
+}
+
+/// Hands over more than the system takes.
+fn fill(stream: &mut TcpStream) -> usize {
+    let mut sent = 0;
+    while stream.try_send(bytes(sent, 64 * 1024)).is_ok() {
+        sent += 64 * 1024;
+    }
+    sent
+}
+
+/// Reads what is there, and then finds a reset.
+fn reads_until_reset(mut peer: std::net::TcpStream) -> usize {
+    let mut all = Vec::new();
+    let error = peer.read_to_end(&mut all).expect_err("a reset is no end");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    Checked::default().take(&all);
+    all.len()
+}
+
+pub(crate) fn an_aborted_stream_drops_what_waits_and_is_reset(kind: BackendKind) {
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let (mut stream, peer) = pair();
+        // A receive is under way, and much waits to be sent.
+        assert!(give_up_after(1, stream.recv()).await.is_none());
+        let sent = fill(&mut stream);
+        stream.abort();
+        assert!(reads_until_reset(peer) < sent, "what waited was dropped");
+        wait_until("its operations end", || {
+            rt::Handle::current().is_some_and(|h| h.metrics().operations == 0)
+        });
+        // One that was idle.
+        let (stream, peer) = pair();
+        stream.abort();
+        assert_eq!(reads_until_reset(peer), 0);
+        // One that its peer has reset before.
+        let (mut stream, peer) = pair();
+        assert!(give_up_after(1, stream.recv()).await.is_none());
+        close_by_reset(peer);
+        stream.recv().await.expect_err("it was reset");
+        stream.abort();
+    });
+}
+
+/// The kernel may hold the connection for the receive of a thread that does not come back.
+pub(crate) fn a_stream_is_reset_also_while_the_task_that_had_it_blocks(kind: BackendKind) {
+    let runtime = runtime(kind);
+    let (release, gate) = mpsc::channel::<()>();
+    let (given, takes) = mpsc::channel();
+    let (mut stream, peer) = {
+        let _entered = runtime.handle().enter();
+        pair()
+    };
+    let blocked = runtime.spawn(async move {
+        assert!(give_up_after(2, stream.recv()).await.is_none());
+        given.send(stream).expect("it is taken");
+        rt::blocking(|| gate.recv()).expect("it is released");
+    });
+    let mut stream = takes.recv().expect("it is given");
+    let sent = fill(&mut stream);
+    stream.abort();
+    assert!(reads_until_reset(peer) < sent);
+    release.send(()).expect("it waits");
+    runtime.block_on(blocked).expect("it ends");
+}
+
 pub(crate) fn a_refused_connect_says_so(kind: BackendKind) {
     let runtime = runtime(kind);
     runtime.block_on(async {

@@ -253,6 +253,27 @@ pub(crate) fn who_does_not_read_holds_up_the_other(kind: BackendKind) {
     });
 }
 
+pub(crate) fn an_aborted_local_stream_drops_what_waits(kind: BackendKind) {
+    const PART: usize = 64 * 1024;
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let (mut stream, mut peer) = pair();
+        assert!(give_up_after(1, stream.recv()).await.is_none());
+        let mut sent = 0;
+        while stream.try_send(bytes(sent, PART)).is_ok() {
+            sent += PART;
+        }
+        stream.abort();
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).expect("nothing had arrived there");
+        Checked::default().take(&all);
+        assert!(all.len() < sent, "what waited was dropped");
+        wait_until("its operations end", || {
+            Handle::current().is_some_and(|h| h.metrics().operations == 0)
+        });
+    });
+}
+
 pub(crate) fn a_dropped_receive_loses_no_byte_of_a_local_stream(kind: BackendKind) {
     let runtime = runtime(kind);
     let task = runtime.spawn(async {

@@ -72,6 +72,22 @@ macro_rules! sending_methods {
             std::future::poll_fn(|cx| self.connection.poll_send(cx, &mut buffers)).await
         }
 
+        /// As [`send`](Self::send), at once or not at all: while more than 256 KiB wait to be sent
+        /// the buffers come back. For who would rather drop bytes than wait, or sends outside of a
+        /// task; it can be called as often as one likes in one poll.
+        ///
+        /// # Errors
+        /// [`is_full`](crate::rt::net::Unsent::is_full) when there is no room; else as
+        /// [`send`](Self::send). The buffers come back either way;
+        /// [`Error::transferred`](crate::Error::transferred) tells how many of the bytes went.
+        #[allow(clippy::result_large_err, reason = "what was not handed over comes back")]
+        pub fn try_send(
+            &mut self,
+            buffers: impl Into<$crate::buf::Buffers>,
+        ) -> Result<(), $crate::rt::net::Unsent> {
+            self.connection.try_send(buffers.into())
+        }
+
         /// Sends `buffers`, one or several, and gives them back when the system has taken every byte; says
         /// how many those were.
         ///

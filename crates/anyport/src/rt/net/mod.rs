@@ -62,6 +62,7 @@ mod tcp;
 mod udp;
 #[cfg(unix)]
 mod unix;
+mod unsent;
 mod waiters;
 mod writing;
 
@@ -73,6 +74,7 @@ pub use tcp::TcpStream;
 pub use udp::UdpSocket;
 #[cfg(unix)]
 pub use unix::{UnixListener, UnixStream};
+pub use unsent::Unsent;
 
 pub(super) use once::complete;
 pub(crate) use writing::{Sending, Written};

@@ -24,6 +24,11 @@ impl Whole {
         let connection = || Arc::clone(&self.connection);
         (OwnedReadHalf { connection: connection() }, OwnedWriteHalf { connection: connection() })
     }
+
+    /// Nothing that was handed over goes out any more, unless the system has it.
+    pub(super) fn abort(self) {
+        self.connection.abort();
+    }
 }
 
 impl Deref for Whole {

@@ -102,6 +102,29 @@ impl TcpStream {
         self.connection.into_halves()
     }
 
+    /// Closes the connection at once, by a reset: what was handed over and has not reached the peer is
+    /// dropped, and what has arrived. The peer has an error in place of an end, so that it does not take
+    /// what it has for all there is. For peers that break the rules or do not read, and for ends that
+    /// must not leave a port in use (`TIME_WAIT`).
+    ///
+    /// ```
+    /// use anyport::ErrorKind;
+    /// use anyport::rt::net::{TcpListener, TcpStream};
+    ///
+    /// # anyport::rt::Runtime::new()?.block_on(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (mut stream, _) = listener.accept().await?;
+    /// client.abort();
+    /// assert_eq!(stream.recv().await.map(drop).unwrap_err().kind(), ErrorKind::Reset);
+    /// # Ok::<(), anyport::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn abort(self) {
+        self.connection.abort();
+    }
+
     /// Whether small sends leave at once (`TCP_NODELAY`).
     ///
     /// # Errors

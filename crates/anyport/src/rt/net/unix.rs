@@ -216,6 +216,13 @@ impl UnixStream {
         self.connection.into_halves()
     }
 
+    /// Closes the connection at once: what was handed over and the system has not taken is dropped, and
+    /// what has arrived. What the system has taken the peer may still receive; then it finds an end, or,
+    /// where something had arrived here, mostly a reset.
+    pub fn abort(self) {
+        self.connection.abort();
+    }
+
     /// This end's address, which mostly is none: see `is_unnamed`.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod copying;
 
 use super::backlog::Backlog;
 use super::connection::Connection;
+use super::unsent::Unsent;
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::latch::Latch;
@@ -160,25 +161,49 @@ impl Connection {
         }
         let Some(buffers) = buffers.take() else { return Poll::Ready(Ok(())) };
         let len = buffers.total_len();
-        Poll::Ready(self.hand_over(buffers, len))
+        Poll::Ready(self.hand_over(buffers, len).map_err(|unsent| unsent.error))
     }
 
-    /// Starts the send of `buffers`, which counts as `held` bytes under way: no fewer than there are
-    /// to send.
-    fn hand_over(self: &Arc<Self>, buffers: Buffers, held: usize) -> Result<(), Error> {
+    /// As `poll_send`, at once or not at all.
+    #[allow(clippy::result_large_err, reason = "what was not handed over comes back")]
+    pub(super) fn try_send(self: &Arc<Self>, buffers: Buffers) -> Result<(), Unsent> {
+        let backlog = &self.writing.backlog;
+        let refused = match backlog.check() {
+            Ok(()) if backlog.len() > BACKLOG_MAX => Error::new(ErrorKind::Limit, "send")
+                .with_detail(
+                    "more than 256 KiB wait to be sent; flush, or use `send`, which waits",
+                ),
+            Ok(()) => {
+                let len = buffers.total_len();
+                return self.hand_over(buffers, len);
+            }
+            Err(error) => error,
+        };
+        Err(Unsent { error: refused, buffers })
+    }
+
+    /// Starts the send of `buffers`, however much there is before them. It counts as `held` bytes under
+    /// way: no fewer than there are to send.
+    #[allow(clippy::result_large_err, reason = "what was not handed over comes back")]
+    fn hand_over(self: &Arc<Self>, buffers: Buffers, held: usize) -> Result<(), Unsent> {
         let len = buffers.total_len();
         if len == 0 {
             return Ok(());
         }
-        match self.socket.send_quiet(buffers, Context::Sending(self.sending(held, len))) {
-            Ok(_) => Ok(()),
-            Err(rejected) => {
-                if let Context::Sending(mut sending) = rejected.context {
-                    sending.went = rejected.error.transferred().min(len);
-                }
-                Err(rejected.error)
-            }
+        let sending = Context::Sending(self.sending(held, len));
+        let Err(rejected) = self.socket.send_quiet(buffers, sending) else { return Ok(()) };
+        if let Context::Sending(mut sending) = rejected.context {
+            sending.went = rejected.error.transferred().min(len);
         }
+        Err(Unsent { error: rejected.error, buffers: rejected.buffers })
+    }
+
+    /// Drops what waits to be sent and what has arrived, and ends the connection by a reset, where
+    /// the system has such. It closes when its last operation has ended, which are asked to.
+    pub(super) fn abort(&self) {
+        // First, so that receiving does not begin again.
+        self.close_reading();
+        self.socket.abort();
     }
 
     /// An operation that counts as `held` bytes in the backlog.

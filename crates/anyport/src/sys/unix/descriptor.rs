@@ -112,6 +112,24 @@ impl Descriptor {
         self.socket().shutdown(how)
     }
 
+    /// See [`crate::sys::Descriptor::reset`]. On Linux to connect to nobody is to reset.
+    #[cfg(target_os = "linux")]
+    pub(in crate::sys) fn reset(&self) -> io::Result<()> {
+        let nobody = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
+        let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+        // SAFETY: the pointer is to an address of this length, which is only read.
+        match unsafe { libc::connect(self.raw(), &raw const nobody, len) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// See [`crate::sys::Descriptor::reset`].
+    #[cfg(not(target_os = "linux"))]
+    pub(in crate::sys) fn reset(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// What arrives comes in datagrams, of which a buffer that is too small cuts off a part.
     pub(crate) fn is_datagram(&self) -> bool {
         self.is_datagram

@@ -46,7 +46,8 @@ impl Connection {
         };
         let copied = buffer.fill_from(slices);
         let held = buffer.capacity();
-        Poll::Ready(self.hand_over(Buffers::from(buffer), held).map(|()| copied))
+        let handed_over = self.hand_over(Buffers::from(buffer), held);
+        Poll::Ready(handed_over.map(|()| copied).map_err(|unsent| unsent.error))
     }
 
     /// Ready when all that was handed over has gone to the system.
