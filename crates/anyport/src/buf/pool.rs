@@ -43,6 +43,15 @@ pub struct PoolStats {
     pub refused: u64,
 }
 
+impl PoolStats {
+    /// Bytes of the buffers that are taken now: by whoever holds received bytes, by receives under way,
+    /// and by the kernel, which is lent some.
+    #[must_use]
+    pub fn bytes_taken(&self) -> usize {
+        SizeClass::ALL.map(|class| self.taken[class.index()] * class.bytes()).iter().sum()
+    }
+}
+
 impl BufferPool {
     /// An empty pool; allocates no buffer yet.
     #[must_use]

@@ -64,6 +64,7 @@
 //! | [`poll_times`](crate::rt::Metrics::poll_times), if [`Builder::poll_times`](crate::rt::Builder::poll_times) is on | How long polls take. Long ones hold up their own task, and use a place. |
 //! | [`operations`](crate::rt::Metrics::operations), [`operations_live`](crate::Stats::operations_live) | Grows without end: sends to peers that do not read. |
 //! | [`operations_rejected`](crate::Stats::operations_rejected) | Starts that were refused, at a limit or on a socket that had failed. |
+//! | [`pool_bytes_held`](crate::rt::Metrics::pool_bytes_held), [`bytes_allocated`](crate::buf::PoolStats::bytes_allocated) | At the bound with nearly all [taken](crate::rt::Metrics::pool_bytes_taken): receives wait until somebody drops a buffer. |
 //! | [`blocking_queued`](crate::rt::Metrics::blocking_queued) | Blocking calls that wait: raise their limit, or find out what blocks. |
 //!
 //! ```

@@ -31,6 +31,13 @@ pub struct Metrics {
     pub stand_ins: u64,
     /// Operations under way.
     pub operations: usize,
+    /// Bytes of pooled buffers that are in use: by tasks that hold what they have received, by what has
+    /// arrived and nobody has taken, and by the kernel, which is lent some.
+    pub pool_bytes_taken: usize,
+    /// Bytes that the pool of buffers holds, taken or free.
+    pub pool_bytes_held: usize,
+    /// The most that it may hold, after which receives wait: see [`Builder::pool`](super::Builder::pool).
+    pub pool_bytes_max: usize,
     /// Threads for blocking calls, busy or not.
     pub blocking_threads: usize,
     /// Blocking calls that wait for a thread.

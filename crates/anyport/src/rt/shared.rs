@@ -178,6 +178,7 @@ impl Shared {
         let port = self.port.stats();
         let (tasks_alive, tasks_spawned) = self.registry.counts();
         let blocking = self.blocking.stats();
+        let pool = self.port.pool().stats();
         Metrics {
             workers: self.counters.workers(),
             tasks_spawned,
@@ -187,6 +188,9 @@ impl Shared {
             steals: port.stolen,
             stand_ins: port.blocked,
             operations: port.operations_live,
+            pool_bytes_taken: pool.bytes_taken(),
+            pool_bytes_held: pool.bytes_allocated,
+            pool_bytes_max: pool.bytes_max,
             blocking_threads: blocking.threads,
             blocking_queued: blocking.queued,
             poll_times: self.counters.poll_times(),

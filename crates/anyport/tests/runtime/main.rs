@@ -31,6 +31,7 @@ world::everywhere! {
     tasks::tasks_that_wake_each_other_go_on_for_ever,
     tasks::workers_have_names_and_hooks,
     tasks::what_is_counted_adds_up,
+    tasks::the_buffers_that_tasks_hold_are_counted,
     tasks::blocking_calls_have_threads_of_their_own,
     streams::every_size_comes_back_whole_and_in_order,
     streams::reads_and_receives_take_turns_without_losing_a_byte,

@@ -2,6 +2,7 @@
 
 use super::world::{DEADLINE, bytes, pair, runtime, single, wait_until};
 use anyport::BackendKind;
+use anyport::buf::PoolOptions;
 use anyport::rt::{self, Runtime};
 use std::future::poll_fn;
 use std::io::Write;
@@ -336,6 +337,24 @@ pub(crate) fn what_is_counted_adds_up(kind: BackendKind) {
     assert_eq!(metrics.polls, 30);
     wait_until("every poll is timed", || {
         runtime.handle().metrics().poll_times.iter().sum::<u64>() == 30
+    });
+}
+
+pub(crate) fn the_buffers_that_tasks_hold_are_counted(kind: BackendKind) {
+    const BYTES_MAX: usize = 1 << 20;
+    let builder = Runtime::builder().backend(kind).workers(2).concurrency(1);
+    let runtime = builder.pool(PoolOptions::new().bytes_max(BYTES_MAX)).build();
+    let runtime = runtime.expect("a runtime");
+    let metrics = || runtime.handle().metrics();
+    assert_eq!((metrics().pool_bytes_held, metrics().pool_bytes_max), (0, BYTES_MAX));
+    runtime.block_on(async {
+        let (mut stream, mut peer) = pair();
+        peer.write_all(b"held").expect("the peer sends");
+        let held = stream.recv().await.expect("it arrives");
+        let counted = metrics();
+        assert!(counted.pool_bytes_taken >= held.capacity(), "{counted:?}");
+        assert!(counted.pool_bytes_held >= counted.pool_bytes_taken, "{counted:?}");
+        assert!(counted.pool_bytes_held <= BYTES_MAX, "{counted:?}");
     });
 }
 
