@@ -402,7 +402,7 @@ fn fill(stream: &mut TcpStream) -> usize {
 }
 
 /// Reads what is there, and then finds a reset.
-fn reads_until_reset(mut peer: std::net::TcpStream) -> usize {
+fn reads_until_reset(mut peer: PeerStream) -> usize {
     let mut all = Vec::new();
     let error = peer.read_to_end(&mut all).expect_err("a reset is no end");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
