@@ -1,6 +1,7 @@
 //! The runtime in simulated worlds: its tasks, timers, streams and files, and how it ends, in
 //! thousands of orders.
 
+mod datagrams;
 mod ending;
 mod files;
 mod repeat;
