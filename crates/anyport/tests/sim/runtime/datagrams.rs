@@ -109,7 +109,8 @@ pub(super) fn datagrams(world: &World) {
                             0 => socket.send_to(datagram(number), address).await.map(drop),
                             1 => socket.write_to(datagram(number), address).await.0.map(drop),
                             _ => {
-                                let one = Datagram { bytes: datagram(number).into(), peer: address };
+                                let one =
+                                    Datagram { bytes: datagram(number).into(), peer: address };
                                 socket.send_many(&mut vec![one]).await.map(drop)
                             }
                         }
@@ -144,5 +145,5 @@ pub(super) fn datagrams(world: &World) {
 
 #[test]
 fn each_datagram_comes_to_one_of_those_who_receive() {
-    World::check(400, datagrams);
+    World::check(300, datagrams);
 }

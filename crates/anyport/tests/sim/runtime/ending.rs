@@ -221,5 +221,5 @@ fn what_had_no_time_to_end_is_freed_with_the_last_handle() {
 
 #[test]
 fn a_runtime_that_ends_leaves_nothing_behind() {
-    World::check(700, in_the_middle);
+    World::check(500, in_the_middle);
 }

@@ -381,5 +381,5 @@ pub(super) fn streams(world: &World) {
 
 #[test]
 fn bytes_come_in_order_and_once_whatever_is_given_up() {
-    World::check(600, streams);
+    World::check(500, streams);
 }
