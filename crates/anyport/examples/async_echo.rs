@@ -5,9 +5,8 @@
 use anyport::rt::net::{TcpListener, TcpStream};
 use anyport::rt::{self, Runtime, Shutdown, signal, time};
 use anyport::{Error, ErrorKind};
-use std::future::poll_fn;
+use futures_util::future::select;
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,7 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let listener = TcpListener::bind(address).await?;
         println!("listening on {}, {}", listener.local_addr()?, runtime.handle().backend());
         let acceptor = rt::spawn(accept(listener));
-        first(async { Ok(end.await?) }, async { Ok(acceptor.await??) }).await
+        let (end, acceptor) = (async { Ok(end.await?) }, async { Ok(acceptor.await??) });
+        select(pin!(end), pin!(acceptor)).await.factor_first().0
     });
     let left = runtime.shut_down(Duration::from_secs(2));
     if left != Shutdown::default() {
@@ -56,14 +56,4 @@ async fn echo(mut stream: TcpStream) -> Result<(), Error> {
         }
         stream.send(received).await?;
     }
-}
-
-/// What the first of the two that is over gives; the other is dropped.
-async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    poll_fn(|cx| match one.as_mut().poll(cx) {
-        Poll::Pending => other.as_mut().poll(cx),
-        ready => ready,
-    })
-    .await
 }

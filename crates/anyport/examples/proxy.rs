@@ -6,8 +6,9 @@
 use anyport::ErrorKind;
 use anyport::rt::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use anyport::rt::{self, signal, time};
+use futures_util::future::{select, try_join};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::{env::args, error::Error, future::poll_fn, io, pin::pin, task::Poll, time::Duration};
+use std::{env::args, error::Error, io, pin::pin, time::Duration};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -20,7 +21,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let idle = args().nth(3).map_or(Ok(60), |seconds| seconds.parse()).map(Duration::from_secs)?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}, for {target}", listener.local_addr()?);
-    Ok(first(async { Ok(end.await?) }, accept(listener, target, idle)).await?)
+    let end = async { Ok(end.await?) };
+    Ok(select(pin!(end), pin!(accept(listener, target, idle))).await.factor_first().0?)
 }
 
 async fn accept(listener: TcpListener, target: String, idle: Duration) -> io::Result<()> {
@@ -51,11 +53,12 @@ async fn serve(client: TcpStream, target: String, idle: Duration) -> io::Result<
     let (client, server) = (client.into_split(), server.into_split());
     let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
     let moved = || (up.load(Relaxed), down.load(Relaxed));
-    let mut copying = pin!(both(copy(client.0, server.1, &up), copy(server.0, client.1, &down)));
+    let mut copying =
+        pin!(try_join(copy(client.0, server.1, &up), copy(server.0, client.1, &down)));
     loop {
         let before = moved();
         match time::timeout(idle, copying.as_mut()).await {
-            Ok(ended) => return ended.map(|()| moved()),
+            Ok(ended) => return ended.map(|_| moved()),
             Err(elapsed) if moved() == before => return Err(elapsed.into()),
             Err(_) => {}
         }
@@ -71,29 +74,4 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, sum: &AtomicU64) 
         sum.fetch_add(received.len() as u64, Relaxed);
         to.send(received).await?;
     }
-}
-
-/// Waits for both, or for the first error.
-async fn both<E>(
-    one: impl Future<Output = Result<(), E>>,
-    other: impl Future<Output = Result<(), E>>,
-) -> Result<(), E> {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    let mut over = (false, false);
-    poll_fn(|cx| {
-        over.0 = over.0 || one.as_mut().poll(cx)?.is_ready();
-        over.1 = over.1 || other.as_mut().poll(cx)?.is_ready();
-        if over == (true, true) { Poll::Ready(Ok(())) } else { Poll::Pending }
-    })
-    .await
-}
-
-/// What the first of the two that is over gives; the other is dropped.
-async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    poll_fn(|cx| match one.as_mut().poll(cx) {
-        Poll::Pending => other.as_mut().poll(cx),
-        ready => ready,
-    })
-    .await
 }

@@ -9,8 +9,9 @@ use anyport::rt::net::{OwnedReadHalf, TcpListener, TcpStream};
 use anyport::rt::{self, signal, time};
 use anyport::{Error, ErrorKind};
 use bytes::BytesMut;
+use futures_util::future::select;
 use room::Room;
-use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 /// Bytes of a line that has not ended yet.
 const LINE_MAX: usize = 1024;
@@ -21,7 +22,7 @@ async fn main() -> Result<(), Error> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".to_owned());
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}, until Ctrl-C", listener.local_addr()?);
-    first(end, accept(listener)).await
+    select(pin!(end), pin!(accept(listener))).await.factor_first().0
 }
 
 async fn accept(listener: TcpListener) -> Result<(), Error> {
@@ -41,7 +42,8 @@ async fn serve(room: Arc<Room>, stream: TcpStream, peer: SocketAddr) {
     let next = room.next();
     let (from, to) = stream.into_split();
     let mut name = None;
-    let ended = first(listen(&room, from, peer, &mut name), room.tell(to, peer, next)).await;
+    let (said, told) = (listen(&room, from, peer, &mut name), room.tell(to, peer, next));
+    let ended = select(pin!(said), pin!(told)).await.factor_first().0;
     let why = ended.map_or_else(|error| error.to_string(), str::to_owned);
     if let Some(name) = name {
         room.say(peer, format!("* {name} has left: {why}\n"));
@@ -71,14 +73,4 @@ async fn listen(
         }
     }
     Ok("it says too much at once")
-}
-
-/// What the first of the two that is over gives; the other is dropped.
-async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    poll_fn(|cx| match one.as_mut().poll(cx) {
-        Poll::Pending => other.as_mut().poll(cx),
-        ready => ready,
-    })
-    .await
 }

@@ -8,8 +8,9 @@ mod request;
 use anyport::ErrorKind;
 use anyport::rt::net::{TcpListener, TcpStream};
 use anyport::rt::{self, signal, time};
+use futures_util::future::select;
 use std::path::{Path, PathBuf};
-use std::{env::args, error::Error, future::poll_fn, io, pin::pin, task::Poll, time::Duration};
+use std::{env::args, error::Error, io, pin::pin, time::Duration};
 
 /// How long a client may take for a request, and to end its side after its last one.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +28,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = Path::new(&directory).canonicalize()?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}, for {}", listener.local_addr()?, directory.display());
-    Ok(first(async { Ok(end.await?) }, accept(listener, directory)).await?)
+    let end = async { Ok(end.await?) };
+    Ok(select(pin!(end), pin!(accept(listener, directory))).await.factor_first().0?)
 }
 
 async fn accept(listener: TcpListener, directory: PathBuf) -> io::Result<()> {
@@ -82,14 +84,4 @@ async fn next_head(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result
         }
         received.extend_from_slice(bytes.as_slice());
     }
-}
-
-/// What the first of the two that is over gives; the other is dropped.
-async fn first<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    poll_fn(|cx| match one.as_mut().poll(cx) {
-        Poll::Pending => other.as_mut().poll(cx),
-        ready => ready,
-    })
-    .await
 }
