@@ -23,7 +23,7 @@ fn main() -> Result<()> {
     runtime.block_on(async {
         let listener = TcpListener::bind(address).await?;
         println!("listening on {}, {}", listener.local_addr()?, runtime.handle().backend());
-        let end = select(signal::ctrl_c(), signal::terminate()).map(drop);
+        let end = signal::shutdown_requested().map(drop);
         serve(listener, Duration::from_secs(10), end).await
     })
 }
@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     end: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let mut http = Builder::new(AnyportExecutor);
-    http.http1().timer(AnyportTimer).header_read_timeout(limit);
+    http.http1().timer(AnyportTimer).header_read_timeout(limit).max_buf_size(64 * 1024);
     http.http2().timer(AnyportTimer).keep_alive_interval(limit).keep_alive_timeout(limit);
     let (service, end) = (TowerToHyperService::new(router(limit)), end.boxed().shared());
     let graceful = GracefulShutdown::new();
