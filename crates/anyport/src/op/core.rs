@@ -14,7 +14,7 @@ use crate::latch::{Latch, LatchGuard};
 use crate::sys::{
     Ahead, Backend, Event, Outcome, Reaped, Request, RequestKind, Token, receive_pooled_now,
 };
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -553,13 +553,15 @@ impl Core {
         unsafe { self.backend.issue(serving, handle.descriptor(), request, body.token()) };
     }
 
-    /// The numbers and tokens of everything under way, for closing.
-    pub(super) fn all_current(&self) -> Vec<(Arc<HandleCore>, Token)> {
-        let mut all = Vec::new();
+    /// The handles of everything under way, each once, for closing.
+    pub(super) fn all_at_work(&self) -> Vec<Arc<HandleCore>> {
+        let (mut all, mut known) = (Vec::new(), HashSet::new());
         for slot in self.table.iter() {
             let body = slot.lock();
-            if let Some(handle) = &body.handle {
-                all.push((Arc::clone(handle), body.token()));
+            if let Some(handle) = &body.handle
+                && known.insert(Arc::as_ptr(handle))
+            {
+                all.push(Arc::clone(handle));
             }
         }
         all

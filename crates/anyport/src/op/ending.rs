@@ -71,9 +71,10 @@ impl Core {
 
     /// Starts are refused: ends whatever is under way.
     pub(crate) fn abort_all(&self) {
-        for (handle, token) in self.all_current() {
-            let mut state = handle.state();
-            let _ = self.end(&handle, &mut state, Operation(token), ErrorKind::Aborted);
+        for handle in self.all_at_work() {
+            // Line by line: where a send is dropped none that follows may begin, or the peer has a
+            // stream with a gap.
+            let _ = self.end_all(&handle, &mut handle.state(), ErrorKind::Aborted);
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a runtime ends.
 
-use super::world::{any_local, connect, pair, runtime, single, wait_until};
+use super::world::{Checked, any_local, bytes, connect, pair, runtime, single, wait_until};
 use anyport::rt::net::TcpListener;
 use anyport::rt::{self, Runtime};
 use anyport::{BackendKind, ErrorKind};
@@ -187,4 +187,32 @@ pub(crate) fn tasks_left_in_the_queue_are_dropped_even_if_they_panic(kind: Backe
     assert_eq!(dropped.load(Ordering::SeqCst), 10);
     release.send(()).expect("it waits");
     wait_until("it ends all the same", || stuck.is_finished());
+}
+
+pub(crate) fn what_a_shutdown_cuts_off_has_no_gap(kind: BackendKind) {
+    /// So small that a long line of sends waits.
+    const PART: usize = 100;
+    for _ in 0..10 {
+        let runtime = runtime(kind);
+        let entered = runtime.handle().enter();
+        let (mut stream, mut peer) = pair();
+        let mut sent = 0;
+        while stream.try_send(bytes(sent, PART)).is_ok() {
+            sent += PART;
+        }
+        drop(stream);
+        drop(entered);
+        // It makes room in the very moment in which the sends are aborted.
+        let (reads, is_reading) = mpsc::channel();
+        let reader = thread::spawn(move || {
+            let (mut checked, mut room) = (Checked::default(), vec![0; 64 * 1024]);
+            while let Ok(len @ 1..) = peer.read(&mut room) {
+                let _ = reads.send(());
+                checked.take(&room[..len]);
+            }
+        });
+        is_reading.recv().expect("something has arrived");
+        runtime.shut_down(Duration::ZERO);
+        reader.join().expect("what comes is the beginning of what was sent");
+    }
 }

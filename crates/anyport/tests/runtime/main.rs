@@ -102,6 +102,7 @@ world::everywhere! {
     ending::a_result_that_nobody_wants_may_panic_as_it_is_dropped,
     ending::tasks_left_in_the_queue_are_dropped_even_if_they_panic,
     ending::a_runtime_that_is_dropped_closes_its_sockets,
+    ending::what_a_shutdown_cuts_off_has_no_gap,
     ending::a_task_that_spawns_on_and_on_ends_with_the_runtime,
 }
 
