@@ -6,7 +6,11 @@ use anyport::rt;
 use anyport::rt::fs::File;
 use anyport::{BackendKind, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// The path of a file that is gone at the end.
 struct Scratch(PathBuf);
@@ -132,4 +136,57 @@ pub(crate) fn what_is_not_there_is_an_error(kind: BackendKind) {
         let (result, _) = file.read_at(anyport::buf::Buffer::from(b"fixed"), 0).await;
         assert_eq!(result.expect_err("it is read-only").kind(), ErrorKind::InvalidInput);
     });
+}
+
+/// A future that is polled where it is woken, at once: it sees what whoever wakes it has seen to.
+struct PolledAsWoken<F: Future> {
+    future: Mutex<Pin<Box<F>>>,
+    outputs: Sender<F::Output>,
+}
+
+impl<F: Future<Output: Send + 'static> + Send + 'static> PolledAsWoken<F> {
+    fn poll(self: &Arc<Self>) {
+        let waker = Waker::from(Arc::clone(self));
+        let mut future = self.future.lock().expect("no panic");
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            self.outputs.send(output).expect("it is waited for");
+        }
+    }
+}
+
+impl<F: Future<Output: Send + 'static> + Send + 'static> Wake for PolledAsWoken<F> {
+    fn wake(self: Arc<Self>) {
+        self.poll();
+    }
+}
+
+pub(crate) fn a_flush_and_a_shutdown_tell_of_a_dropped_send_that_failed(kind: BackendKind) {
+    let (runtime, scratch) = (runtime(kind), Scratch::new());
+    let _entered = runtime.handle().enter();
+    let file = runtime.block_on(async {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true);
+        let file = File::open_with(options, scratch.path()).await.expect("it is made");
+        file.write_at(bytes(0, 1000), 0).await.0.expect("it is written");
+        file
+    });
+    let (mut stream, peer) = pair();
+    // So much that what follows has to wait.
+    let mut written = 0;
+    while stream.try_send(bytes(written, 64 * 1024)).is_ok() {
+        written += 64 * 1024;
+    }
+    // It will fail: the file may not be read.
+    let sending = runtime.block_on(give_up_after(1, stream.send_file(&file, 0, None)));
+    assert!(sending.is_none(), "it waits");
+    let (outputs, flushed) = channel();
+    let flush = async move { (stream.flush().await, stream) };
+    let flush = Arc::new(PolledAsWoken { future: Mutex::new(Box::pin(flush)), outputs });
+    flush.poll();
+    let reader = reads_all(peer);
+    let (result, mut stream) = flushed.recv().expect("it ends");
+    let error = result.expect_err("not all has gone");
+    assert_eq!(runtime.block_on(stream.shutdown()), Err(error), "nor is this a good end");
+    drop(stream);
+    assert_eq!(reader.join().expect("it ends").len(), written);
 }

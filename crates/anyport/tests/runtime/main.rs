@@ -94,6 +94,7 @@ world::everywhere! {
     files::a_dropped_write_runs_on,
     files::a_part_of_a_file_is_sent_between_other_bytes,
     files::what_is_not_there_is_an_error,
+    files::a_flush_and_a_shutdown_tell_of_a_dropped_send_that_failed,
     ending::a_shutdown_drops_every_task,
     ending::a_shutdown_counts_what_does_not_return,
     ending::after_a_shutdown_nothing_is_spawned,

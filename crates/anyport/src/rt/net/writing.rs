@@ -71,15 +71,23 @@ pub(crate) struct Written {
 
 impl Written {
     /// Its packet.
-    pub(crate) fn end(mut self, packet: Ended) {
-        self.sending.went = match &packet.result {
-            Ok(len) => *len,
-            Err(error) => error.transferred(),
-        };
-        let connection = Arc::clone(&self.sending.connection);
+    pub(crate) fn end(self, packet: Ended) {
+        let Written { mut sending, number } = self;
+        let connection = Arc::clone(&sending.connection);
         // What went is counted before somebody is told of it.
-        drop(self.sending);
-        connection.writing.end_awaited(self.number, packet);
+        match packet.result {
+            Ok(len) => {
+                sending.went = len;
+                drop(sending);
+                connection.writing.end_awaited(number, packet);
+            }
+            Err(error) => {
+                connection.writing.count_sent(error.transferred());
+                connection.writing.end_awaited(number, packet);
+                // Not before: a flush that finds nothing left must find the failure.
+                drop(sending);
+            }
+        }
     }
 }
 
@@ -104,7 +112,7 @@ impl Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         let writing = &self.connection.writing;
-        writing.sent.fetch_add(self.went as u64, Ordering::AcqRel);
+        writing.count_sent(self.went);
         if writing.backlog.remove(self.held) {
             self.connection.end_sending();
         }
@@ -115,6 +123,10 @@ impl Writing {
     /// Bytes that the system has taken.
     pub(super) fn bytes_sent(&self) -> u64 {
         self.sent.load(Ordering::Acquire)
+    }
+
+    fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::AcqRel);
     }
 
     /// Nobody sends any more.
@@ -267,7 +279,10 @@ impl Connection {
         if let Err(rejected) = self.socket.disconnect(context) {
             return Err(rejected.error);
         }
-        self.ended(number).await.0.map(drop)
+        let ended = self.ended(number).await.0;
+        // What was handed over has ended before it, but may not have been heard of yet.
+        self.flush().await?;
+        ended.map(drop)
     }
 
     /// Nobody will send any more: the side ends after what was handed over.
