@@ -3,6 +3,7 @@
 use super::reading::{Wakes, poll_once, reset};
 use super::world::{bytes, pair, reads_all, runtime, wait_until};
 use anyport::BackendKind;
+use anyport::rt::Runtime;
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use std::io::{self, Read, Write};
 use std::pin::pin;
@@ -107,4 +108,34 @@ pub(crate) fn halves_are_closed_one_by_one(kind: BackendKind) {
         receiver.read_to_string(&mut answer).await.expect("an orderly end");
         assert_eq!(answer, "answer");
     });
+}
+
+pub(crate) fn a_close_that_found_no_place_may_be_asked_for_again(kind: BackendKind) {
+    let runtime = Runtime::builder().backend(kind).operations_max(1).build().expect("it is there");
+    runtime.block_on(async {
+        let (mut stream, mut peer) = pair();
+        // The one operation that there may be.
+        let mut out = [0; 1];
+        assert!(poll_once(pin!(AsyncReadExt::read(&mut stream, &mut out))).is_pending());
+        stream.close().await.expect_err("there is no place for it");
+        peer.shutdown(std::net::Shutdown::Write).expect("it is connected");
+        assert_eq!(AsyncReadExt::read(&mut stream, &mut out).await.expect("an orderly end"), 0);
+        stream.close().await.expect("there is room now");
+        assert_eq!(peer.read(&mut out).expect("an orderly end"), 0);
+    });
+}
+
+pub(crate) fn a_stream_that_is_dropped_forgets_who_waited_for_its_end(kind: BackendKind) {
+    let runtime = runtime(kind);
+    let _entered = runtime.handle().enter();
+    let (mut stream, peer) = pair();
+    // So much that the end has to wait.
+    while poll_once(pin!(stream.write_all(&bytes(0, 64 * 1024)))).is_ready() {}
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    assert!(pin!(stream.close()).poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    drop(stream);
+    assert_eq!(Arc::strong_count(&wakes), 1, "while the peer does not read");
+    reads_all(peer).join().expect("an orderly end");
 }

@@ -29,4 +29,6 @@ world::on_every_backend! {
     closing::a_close_may_be_asked_for_again_and_by_another_task,
     closing::a_side_that_has_ended_in_another_way_is_closed,
     closing::halves_are_closed_one_by_one,
+    closing::a_close_that_found_no_place_may_be_asked_for_again,
+    closing::a_stream_that_is_dropped_forgets_who_waited_for_its_end,
 }

@@ -132,6 +132,11 @@ impl Writing {
     /// Nobody sends any more.
     pub(super) fn forget_waiter(&self) {
         self.backlog.forget_waiter();
+        #[cfg(any(feature = "futures-io", feature = "hyper"))]
+        {
+            let waker = self.closing.lock().forget_waiter();
+            drop(waker);
+        }
     }
 
     fn end_awaited(&self, number: u64, packet: Ended) {

@@ -18,6 +18,16 @@ pub(super) enum Closing {
     Over(Result<(), Error>),
 }
 
+impl Closing {
+    /// Gives the waker of who waits for the end, who waits no more.
+    pub(super) fn forget_waiter(&mut self) -> Option<Waker> {
+        match self {
+            Closing::UnderWay(waker) => Some(mem::replace(waker, Waker::noop().clone())),
+            _ => None,
+        }
+    }
+}
+
 impl Connection {
     /// Ends the sending side after what was handed over; ready when all of that has gone, and the end
     /// with it. Over also when the side was ended in another way, or the peer has ended all.
@@ -42,6 +52,10 @@ impl Connection {
             Closing::NotAsked => {
                 match self.socket.disconnect(Context::Source(Arc::clone(self) as _)) {
                     Ok(_) => *closing = Closing::UnderWay(cx.waker().clone()),
+                    // There may be a place for it later.
+                    Err(rejected) if rejected.error.kind() == ErrorKind::Limit => {
+                        return Poll::Ready(Err(rejected.error));
+                    }
                     Err(rejected) => {
                         let result = unless_ended_before(rejected.error);
                         *closing = Closing::Over(result);
