@@ -105,11 +105,22 @@ fn shutdown_listeners() -> Result<[Signal; 2], Error> {
     const KINDS: [SignalKind; 2] = [SignalKind::Interrupt, SignalKind::Terminate];
     /// How many of each had come before.
     static BEFORE: OnceLock<[u64; 2]> = OnceLock::new();
-    for kind in KINDS {
-        watch_signal(kind, deliver)?;
+    listeners_since(&BEFORE, KINDS, |kind| watch_signal(kind, deliver))
+}
+
+/// Listeners to all of these kinds that came since this was first called with `before`. `watch` sees
+/// to it that they are delivered.
+fn listeners_since<const N: usize>(
+    before: &OnceLock<[u64; N]>,
+    kinds: [SignalKind; N],
+    watch: impl Fn(SignalKind) -> Result<(), Error>,
+) -> Result<[Signal; N], Error> {
+    // First: one may come as soon as it is watched for.
+    let before = before.get_or_init(|| kinds.map(|kind| lock(kind).arrived));
+    for kind in kinds {
+        watch(kind)?;
     }
-    let before = BEFORE.get_or_init(|| KINDS.map(|kind| lock(kind).arrived));
-    let mut listeners = KINDS.map(Signal::new);
+    let mut listeners = kinds.map(Signal::new);
     for (listener, before) in listeners.iter_mut().zip(before) {
         listener.seen = *before;
     }
@@ -310,6 +321,23 @@ mod tests {
         assert!(is_pending(&mut signal));
         deliver(kind);
         assert_eq!(park_on(signal.recv()), Some(()));
+    }
+
+    #[test]
+    fn what_comes_as_soon_as_it_is_watched_for_is_seen_by_all_from_then_on() {
+        let (kind, before) = (SignalKind::User1, OnceLock::new());
+        deliver(kind);
+        let watch = |kind| {
+            deliver(kind);
+            Ok(())
+        };
+        for _ in 0..2 {
+            let [mut first] = listeners_since(&before, [kind], watch).expect("it is watched for");
+            assert!(!is_pending(&mut first));
+            let [mut later] = listeners_since(&before, [kind], |_| Ok(())).expect("as before");
+            assert!(!is_pending(&mut later));
+            assert!(is_pending(&mut later), "what came before is none of them");
+        }
     }
 
     #[test]
