@@ -15,6 +15,8 @@
 //! | [`shutdown`](crate::rt::net::TcpStream::shutdown) | It happens all the same. |
 //! | [`accept`](crate::rt::net::TcpListener::accept) | A connection that comes is the next one's. |
 //! | [`connect`](crate::rt::net::TcpStream::connect) | The connection that it had begun is closed. |
+//! | [`recv_from`](crate::rt::net::UdpSocket::recv_from), [`recv_many`](crate::rt::net::UdpSocket::recv_many), [`peek_from`](crate::rt::net::UdpSocket::peek_from) | A datagram that comes is the next one's. |
+//! | [`send_to`](crate::rt::net::UdpSocket::send_to), [`write_to`](crate::rt::net::UdpSocket::write_to) | Not before its first poll was anything handed over; from then on the datagram goes out whole, also if it has to wait for room. |
 //! | [`File::read_at`](crate::rt::fs::File::read_at), [`write_at`](crate::rt::fs::File::write_at) | The operation goes on; its buffer is dropped when it is over. A write happens. |
 //! | [`File::open`](crate::rt::fs::File::open), [`metadata`](crate::rt::fs::File::metadata) and other calls that block | The call goes on, on its thread; its result is dropped. |
 //! | [`sleep`](crate::rt::time::sleep()), [`tick`](crate::rt::time::Interval::tick) | The timer is taken out; no tick is lost. |

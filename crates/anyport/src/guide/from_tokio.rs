@@ -15,10 +15,10 @@
 //! | `block_in_place` | [`rt::blocking`](fn@crate::rt::blocking) | On Linux just blocking will do, a few milliseconds later. |
 //! | `Handle::block_on` | [`Handle::block_on`](crate::rt::Handle::block_on) | Allowed within a task. |
 //! | `task::yield_now` | [`yield_now`](crate::rt::yield_now) | |
-//! | `TcpListener`, `TcpStream` | [`TcpListener`](crate::rt::net::TcpListener), [`TcpStream`](crate::rt::net::TcpStream) | The next table. `AsyncRead` and `AsyncWrite` of `futures` with the feature `futures-io`; what hyper and axum take with the feature `hyper`. |
+//! | `TcpListener`, `TcpStream` | [`TcpListener`](crate::rt::net::TcpListener), [`TcpStream`](crate::rt::net::TcpStream) | Methods that own their buffers: the next table. With the feature `futures-io` also the `AsyncRead` and `AsyncWrite` of `futures`, with `hyper` those of hyper; none of tokio's. |
 //! | `into_split` | [`into_split`](crate::rt::net::TcpStream::into_split) | The writing half ends its side when it is dropped, there too. |
-//! | `UdpSocket` | [`UdpSocket`](crate::rt::net::UdpSocket) | [`recv_many`](crate::rt::net::UdpSocket::recv_many) takes all that are there. |
-//! | `UnixListener`, `UnixStream` | the same, in [`rt::net`](crate::rt::net), on Unix | |
+//! | `UdpSocket` | [`UdpSocket`](crate::rt::net::UdpSocket) | A datagram that does not fit is an error, and never cut short. [`recv_many`](crate::rt::net::UdpSocket::recv_many), [`send_many`](crate::rt::net::UdpSocket::send_many). |
+//! | `UnixListener`, `UnixStream` | `rt::net::{UnixListener, UnixStream}`, on Unix | As those of TCP. No local datagrams. |
 //! | `TcpSocket` | [`ListenOptions`](crate::net::ListenOptions), [`connect_with`](crate::rt::net::TcpStream::connect_with) | |
 //! | `lookup_host`, `ToSocketAddrs` | [`lookup_host`](crate::rt::net::lookup_host), [`ToSocketAddrs`](crate::rt::net::ToSocketAddrs) | |
 //! | `fs::File` | [`File`](crate::rt::fs::File) | No cursor: [`read_at`](crate::rt::fs::File::read_at), [`write_at`](crate::rt::fs::File::write_at), several at a time. |
