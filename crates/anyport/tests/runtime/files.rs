@@ -171,11 +171,9 @@ pub(crate) fn a_flush_and_a_shutdown_tell_of_a_dropped_send_that_failed(kind: Ba
         file
     });
     let (mut stream, peer) = pair();
-    // So much that what follows has to wait.
-    let mut written = 0;
-    while stream.try_send(bytes(written, 64 * 1024)).is_ok() {
-        written += 64 * 1024;
-    }
+    // More than the system takes while nobody reads: what follows has to wait.
+    let written = 16 << 20;
+    stream.try_send(vec![0; written]).expect("nothing waits yet");
     // It will fail: the file may not be read.
     let sending = runtime.block_on(give_up_after(1, stream.send_file(&file, 0, None)));
     assert!(sending.is_none(), "it waits");
