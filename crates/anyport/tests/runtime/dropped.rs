@@ -10,6 +10,7 @@ use anyport::net::Socket;
 use anyport::rt::net::{TcpListener, TcpStream};
 use anyport::rt::{self, Handle, Runtime};
 use std::io::{Read, Write};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::thread;
@@ -136,6 +137,51 @@ pub(crate) fn a_dropped_accept_leaves_nothing_behind(kind: BackendKind) {
         drop(first);
         assert_eq!(Arc::strong_count(&nobody), 1);
     }
+}
+
+pub(crate) fn a_dropped_receive_or_send_forgets_who_waited(kind: BackendKind) {
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let runtime = runtime(kind);
+    let _entered = runtime.handle().enter();
+    let (mut stream, peer) = pair();
+    // More than the system takes while nobody reads.
+    let writing = runtime.block_on(give_up_after(1, stream.write(vec![0; 16 << 20])));
+    assert!(writing.is_none(), "it waits");
+    let nobody = Arc::new(Nobody);
+    let poll = |future: Pin<&mut dyn Future<Output = ()>>| {
+        let waker = Waker::from(Arc::clone(&nobody));
+        assert!(future.poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert!(Arc::strong_count(&nobody) > 1, "it waits");
+    };
+    poll(pin!(async {
+        let _ = stream.recv().await;
+    }));
+    assert_eq!(Arc::strong_count(&nobody), 1, "of a receive");
+    poll(pin!(async {
+        let _ = stream.peek(&mut [0]).await;
+    }));
+    assert_eq!(Arc::strong_count(&nobody), 1, "of a peek");
+    poll(pin!(async {
+        let _ = stream.read(Vec::with_capacity(1)).await;
+    }));
+    assert_eq!(Arc::strong_count(&nobody), 1, "of a read");
+    poll(pin!(async {
+        let _ = stream.send("more").await;
+    }));
+    assert_eq!(Arc::strong_count(&nobody), 1, "of a send");
+    poll(pin!(async {
+        let _ = stream.flush().await;
+    }));
+    assert_eq!(Arc::strong_count(&nobody), 1, "of a flush");
+    poll(pin!(async {
+        let _ = stream.shutdown().await;
+    }));
+    assert_eq!(Arc::strong_count(&nobody), 1, "of a shutdown");
+    drop(peer);
 }
 
 pub(crate) fn an_accept_that_is_dropped_when_it_was_called_calls_another(kind: BackendKind) {

@@ -69,6 +69,7 @@ world::everywhere! {
     dropped::a_dropped_read_loses_no_byte,
     dropped::a_dropped_accept_loses_no_connection,
     dropped::a_dropped_accept_leaves_nothing_behind,
+    dropped::a_dropped_receive_or_send_forgets_who_waited,
     dropped::an_accept_that_is_dropped_when_it_was_called_calls_another,
     dropped::a_dropped_connect_closes_its_socket,
     dropped::a_dropped_listener_closes_what_nobody_accepted,

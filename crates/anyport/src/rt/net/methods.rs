@@ -13,7 +13,7 @@ macro_rules! receiving_methods {
         /// # Errors
         /// `Reset`, after the bytes that arrived before it.
         pub async fn recv(&mut self) -> Result<$crate::buf::Buffer, $crate::Error> {
-            std::future::poll_fn(|cx| self.connection.poll_recv(cx)).await
+            self.connection.wait_to_receive(|cx| self.connection.poll_recv(cx)).await
         }
 
         /// Receives into `buffer`, up to its capacity, and gives it back; 0 bytes: the peer has ended its
@@ -41,7 +41,7 @@ macro_rules! receiving_methods {
         /// # Errors
         /// As [`recv`](Self::recv).
         pub async fn peek(&mut self, out: &mut [u8]) -> Result<usize, $crate::Error> {
-            std::future::poll_fn(|cx| self.connection.poll_copy(cx, out, true)).await
+            self.connection.wait_to_receive(|cx| self.connection.poll_copy(cx, out, true)).await
         }
 
         /// See [`SocketHandle::set_receive_class`](crate::net::SocketHandle::set_receive_class).
@@ -69,7 +69,7 @@ macro_rules! sending_methods {
             buffers: impl Into<$crate::buf::Buffers>,
         ) -> Result<(), $crate::Error> {
             let mut buffers = Some(buffers.into());
-            std::future::poll_fn(|cx| self.connection.poll_send(cx, &mut buffers)).await
+            self.connection.wait_to_send(|cx| self.connection.poll_send(cx, &mut buffers)).await
         }
 
         /// As [`send`](Self::send), at once or not at all: while more than 256 KiB wait to be sent

@@ -131,6 +131,20 @@ impl Reading {
 }
 
 impl Connection {
+    /// Waits until `poll` is ready, which is one of the polls below.
+    pub(super) async fn wait_to_receive<R>(
+        &self,
+        mut poll: impl FnMut(&mut task::Context<'_>) -> Poll<R>,
+    ) -> R {
+        let mut waits = Waits { connection: self, is_pending: false };
+        std::future::poll_fn(|cx| {
+            let polled = poll(cx);
+            waits.is_pending = polled.is_pending();
+            polled
+        })
+        .await
+    }
+
     /// The next bytes, in the buffer in which they came; an empty one: the peer has ended its side.
     pub(super) fn poll_recv(
         self: &Arc<Self>,
@@ -186,47 +200,48 @@ impl Connection {
         }
         let mut buffer = Some(buffer);
         let mut dropped = DirectDropped { connection: self, is_armed: false };
-        let ended = std::future::poll_fn(|cx| {
-            if dropped.is_armed {
-                return self.poll_direct(cx);
-            }
-            let reading = match self.poll_some(cx, false) {
-                Poll::Ready(Ok(reading)) => reading,
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready((Err(error), buffer.take().unwrap_or_default()));
+        let ended = self
+            .wait_to_receive(|cx| {
+                if dropped.is_armed {
+                    return self.poll_direct(cx);
                 }
-                Poll::Pending => return Poll::Pending,
-            };
-            let Some(mut reading) = reading else {
-                return Poll::Ready((Ok(0), buffer.take().unwrap_or_default()));
-            };
-            let mut own = buffer.take().unwrap_or_default();
-            if !reading.waiting.is_empty() {
-                let len = own.fill_from(reading.pieces());
-                let spent = reading.consume(len);
-                drop(reading);
-                drop(spent);
-                return Poll::Ready((Ok(len), own));
-            }
-            // Nothing waits and nothing is under way: straight into the caller's buffer.
-            reading.is_direct_dropped = false;
-            let context = Context::Source(Arc::clone(self) as _);
-            match self.socket.receive(own, context) {
-                Ok(operation) => {
-                    reading.under_way = UnderWay::Direct(operation);
-                    let before = reading.register(cx);
-                    dropped.is_armed = true;
+                let reading = match self.poll_some(cx, false) {
+                    Poll::Ready(Ok(reading)) => reading,
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready((Err(error), buffer.take().unwrap_or_default()));
+                    }
+                    Poll::Pending => return Poll::Pending,
+                };
+                let Some(mut reading) = reading else {
+                    return Poll::Ready((Ok(0), buffer.take().unwrap_or_default()));
+                };
+                let mut own = buffer.take().unwrap_or_default();
+                if !reading.waiting.is_empty() {
+                    let len = own.fill_from(reading.pieces());
+                    let spent = reading.consume(len);
                     drop(reading);
-                    drop(before);
-                    Poll::Pending
+                    drop(spent);
+                    return Poll::Ready((Ok(len), own));
                 }
-                Err(rejected) => {
-                    own = rejected.buffers.into_one().unwrap_or_default();
-                    Poll::Ready((Err(rejected.error), own))
+                // Nothing waits and nothing is under way: straight into the caller's buffer.
+                reading.is_direct_dropped = false;
+                let context = Context::Source(Arc::clone(self) as _);
+                match self.socket.receive(own, context) {
+                    Ok(operation) => {
+                        reading.under_way = UnderWay::Direct(operation);
+                        let before = reading.register(cx);
+                        dropped.is_armed = true;
+                        drop(reading);
+                        drop(before);
+                        Poll::Pending
+                    }
+                    Err(rejected) => {
+                        own = rejected.buffers.into_one().unwrap_or_default();
+                        Poll::Ready((Err(rejected.error), own))
+                    }
                 }
-            }
-        })
-        .await;
+            })
+            .await;
         dropped.is_armed = false;
         ended
     }
@@ -357,6 +372,22 @@ impl Connection {
             let _ = self.socket.cancel(operation);
         }
         drop((waiting, waker));
+    }
+}
+
+/// A future that waits to receive. Given up, its waker goes at once: it refers to a task, and to the
+/// runtime of that task, either of which may end long before something arrives.
+struct Waits<'a> {
+    connection: &'a Connection,
+    is_pending: bool,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if self.is_pending {
+            let waker = self.connection.reading.lock().waker.take();
+            drop(waker);
+        }
     }
 }
 

@@ -159,6 +159,20 @@ impl Writing {
 }
 
 impl Connection {
+    /// Waits until `poll` is ready, which is one that waits for the backlog.
+    pub(super) async fn wait_to_send<R>(
+        &self,
+        mut poll: impl FnMut(&mut task::Context<'_>) -> Poll<R>,
+    ) -> R {
+        let mut waits = Waits { writing: &self.writing, is_pending: false };
+        poll_fn(|cx| {
+            let polled = poll(cx);
+            waits.is_pending = polled.is_pending();
+            polled
+        })
+        .await
+    }
+
     /// Hands `buffers` to the system, now or behind what was handed over before.
     pub(super) fn poll_send(
         self: &Arc<Self>,
@@ -231,7 +245,7 @@ impl Connection {
 
     /// Waits until all that was handed over has gone.
     pub(super) async fn flush(&self) -> Result<(), Error> {
-        poll_fn(|cx| {
+        self.wait_to_send(|cx| {
             task::ready!(budget::poll_proceed(cx));
             let poll = self.writing.backlog.poll_below(cx, 1);
             if poll.is_pending() {
@@ -336,6 +350,21 @@ impl Connection {
         .await;
         dropped.is_armed = false;
         outcome
+    }
+}
+
+/// A future that waits for the backlog. Given up, its waker goes at once: it refers to a task, and to
+/// the runtime of that task, either of which may end long before the peer reads.
+struct Waits<'a> {
+    writing: &'a Writing,
+    is_pending: bool,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if self.is_pending {
+            self.writing.backlog.forget_waiter();
+        }
     }
 }
 
