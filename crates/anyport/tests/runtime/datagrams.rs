@@ -159,6 +159,14 @@ pub(crate) fn a_datagram_that_does_not_fit_is_told(kind: BackendKind) {
             assert_eq!(receiving.await.expect_err("it does not fit").kind(), ErrorKind::Truncated);
             assert_eq!(near.recv_from().await.expect("it fits").0.as_slice(), bytes(0, 4096));
         }
+        // The class is for what is waited for, and cuts it off, whoever receives.
+        let mut reading = Box::pin(near.read_from(Vec::with_capacity(9000)));
+        assert!(give_up_after(1, &mut reading).await.is_none());
+        far.send_to(&bytes(0, 5000), near_at).expect("sent");
+        let (result, buffer) = reading.await;
+        let error = result.expect_err("it does not fit");
+        assert_eq!((error.kind(), error.transferred()), (ErrorKind::Truncated, 4096));
+        assert!(buffer.as_slice() == bytes(0, 4096), "what there is of it");
         let (result, _) = near.read_from(Buffer::from(b"fixed")).await;
         assert_eq!(result.expect_err("it is read-only").kind(), ErrorKind::InvalidInput);
         let error = near.send_to(vec![0; 70_000], far_at).await.expect_err("it is too large");

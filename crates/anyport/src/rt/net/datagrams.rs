@@ -44,6 +44,21 @@ pub struct Datagram {
 pub(super) struct Received {
     pub(super) buffer: Buffer,
     pub(super) sender: Option<SocketAddr>,
+    /// The rest did not fit into a buffer of the pool, and is gone.
+    is_truncated: bool,
+}
+
+impl Received {
+    /// The datagram, if it is whole.
+    fn whole(self) -> Result<Self, Error> {
+        match self.is_truncated {
+            true => {
+                let error = Error::new(ErrorKind::Truncated, RECEIVE);
+                Err(error.with_transferred(self.buffer.len()))
+            }
+            false => Ok(self),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -59,6 +74,12 @@ struct Receiving {
 }
 
 impl Receiving {
+    /// Keeps what the operation has brought.
+    fn keep(&mut self, buffers: Buffers, sender: Option<SocketAddr>, is_truncated: bool) {
+        let received = buffers.into_one().map(|buffer| Received { buffer, sender, is_truncated });
+        self.waiting.extend(received);
+    }
+
     fn has_something(&self) -> bool {
         !self.waiting.is_empty() || self.error.is_some()
     }
@@ -73,7 +94,7 @@ impl Datagrams {
     /// The next datagram, in a buffer of the pool.
     pub(super) async fn receive(self: &Arc<Self>) -> Result<Received, Error> {
         self.take(|waiting| match waiting {
-            Some(received) => Poll::Ready(Ok(received)),
+            Some(received) => Poll::Ready(received.whole()),
             None => self.try_receive(),
         })
         .await
@@ -85,9 +106,9 @@ impl Datagrams {
         buffer: &mut Buffer,
     ) -> Result<(usize, Option<SocketAddr>), Error> {
         self.take(|waiting| match waiting {
-            Some(Received { buffer: from, sender }) => {
+            Some(Received { buffer: from, sender, is_truncated }) => {
                 let bytes = buffer.fill_from(std::iter::once(from.as_slice()));
-                let is_truncated = bytes < from.len();
+                let is_truncated = is_truncated || bytes < from.len();
                 Poll::Ready(given(DatagramIn { buffer: (), bytes, is_truncated, sender }))
             }
             None => self.socket.core().try_receive_from(buffer).map(|taken| given(taken?)),
@@ -119,7 +140,8 @@ impl Datagrams {
     pub(super) fn receive_now(&self) -> Poll<Result<Received, Error>> {
         let mut receiving = self.receiving.lock();
         if let Some(received) = receiving.waiting.pop_front() {
-            return Poll::Ready(Ok(received));
+            drop(receiving);
+            return Poll::Ready(received.whole());
         }
         if receiving.under_way.is_some() {
             return Poll::Pending;
@@ -135,9 +157,8 @@ impl Datagrams {
 
     fn try_receive(&self) -> Poll<Result<Received, Error>> {
         self.socket.core().try_receive_from_pooled().map(|taken| {
-            let taken = taken?;
-            taken.result(RECEIVE)?;
-            Ok(Received { buffer: taken.buffer, sender: taken.sender })
+            let DatagramIn { buffer, sender, is_truncated, .. } = taken?;
+            Received { buffer, sender, is_truncated }.whole()
         })
     }
 
@@ -304,9 +325,11 @@ impl Source for Datagrams {
         let mut refused = None;
         match packet.result {
             Ok(_) if receiving.is_closed => refused = Some(packet.buffers),
-            Ok(_) => receiving.waiting.extend(
-                packet.buffers.into_one().map(|buffer| Received { buffer, sender: packet.peer }),
-            ),
+            Ok(_) => receiving.keep(packet.buffers, packet.peer, false),
+            // Who receives into a buffer of his own has what there is of it.
+            Err(error) if error.kind() == ErrorKind::Truncated && !receiving.is_closed => {
+                receiving.keep(packet.buffers, packet.peer, true);
+            }
             Err(error) if error.kind() == ErrorKind::Cancelled => {}
             Err(error) => {
                 receiving.error.get_or_insert(error);

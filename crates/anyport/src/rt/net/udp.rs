@@ -194,7 +194,7 @@ impl UdpSocket {
         let mut count = 0;
         // Nothing waits from here on, so that nothing of it can be lost.
         while let Poll::Ready(next) = received {
-            let next = next.and_then(|Received { buffer, sender }| {
+            let next = next.and_then(|Received { buffer, sender, .. }| {
                 Ok(Datagram { bytes: buffer, peer: self.sender_of(sender)? })
             });
             match next {
@@ -221,7 +221,8 @@ impl UdpSocket {
     ///
     /// # Errors
     /// `InvalidInput` when the buffer is read-only. `Truncated` when the datagram was larger than the
-    /// buffer, which then holds what fitted ([`Error::transferred`] bytes); the rest is gone. Else as
+    /// buffer, or than the [receive class](Self::set_receive_class); the buffer then holds what fitted
+    /// ([`Error::transferred`] bytes), and the rest is gone. Else as
     /// [`recv_from`](Self::recv_from).
     pub async fn read_from(
         &self,
@@ -335,7 +336,8 @@ impl UdpSocket {
     datagram_setters!();
 
     /// The size of the pooled buffers in which datagrams come, 64 KiB by default; one that is larger is
-    /// the error `Truncated`. For sockets whose datagrams are small, and kept in great numbers.
+    /// the error `Truncated`, also for a [`read_from`](Self::read_from) that had to wait for it. For
+    /// sockets whose datagrams are small, and kept in great numbers.
     pub fn set_receive_class(&self, class: SizeClass) {
         self.datagrams.socket.set_receive_class(class);
     }
