@@ -2,6 +2,7 @@
 
 use super::Socket;
 use crate::error::Error;
+use crate::sys::IS_ADDRESS_REUSE_SAFE;
 use std::net::SocketAddr;
 
 /// How a TCP socket is to listen: what servers start with, and what may be changed about it.
@@ -27,8 +28,7 @@ impl ListenOptions {
     /// Address reuse, but on Windows, and a backlog of 4,096.
     pub fn new() -> Self {
         ListenOptions {
-            // On Windows the option lets another program take the address over: it is not wanted there.
-            is_address_reused: cfg!(not(windows)),
+            is_address_reused: IS_ADDRESS_REUSE_SAFE,
             is_port_reused: false,
             backlog: 4096,
             only_v6: None,

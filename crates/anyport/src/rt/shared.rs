@@ -97,7 +97,11 @@ impl Shared {
                 turn_point!();
                 // A worker looks here after each packet. Where the queue was emptied meanwhile this is
                 // one; where it is full still, there are packets that have yet to be taken.
-                let _ = self.port.post(0, 0, Context::Nobody);
+                let posted = self.port.post(0, 0, Context::Nobody);
+                if posted.is_err_and(|refused| refused.kind == PostErrorKind::Closed) {
+                    // Perhaps after the last worker, and whoever ends the runtime, looked there.
+                    self.drop_overflow();
+                }
             }
             // To drop it is to cancel it; its destructors may be the last to refer to this.
             PostErrorKind::Closed => drop(task),
@@ -155,11 +159,16 @@ impl Shared {
     /// Drops the tasks that wait to be polled, after the workers were told to end. They refer to this,
     /// so neither would be freed.
     pub(super) fn drop_queued(&self) {
+        self.drop_overflow();
+        while self.port.stats().posted_waiting > 0 && self.port.get(Some(Duration::ZERO)).is_ok() {}
+    }
+
+    fn drop_overflow(&self) {
         let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
         let tasks = std::mem::take(&mut *overflow);
+        self.overflow_len.store(0, Ordering::Release);
         drop(overflow);
         drop(tasks);
-        while self.port.stats().posted_waiting > 0 && self.port.get(Some(Duration::ZERO)).is_ok() {}
     }
 
     /// Waits until nothing is under way, or until the deadline; says how much is. The last packet of an

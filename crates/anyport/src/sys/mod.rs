@@ -57,7 +57,7 @@ pub(crate) use lane_plan::LanePlan;
 pub(crate) use prefetch::prefetch;
 pub(crate) use request::{FileRegion, GENERATION_MASK, Region, Request, RequestKind, Token};
 pub use signal::SignalKind;
-pub(crate) use socket::Socket;
+pub(crate) use socket::{IS_ADDRESS_REUSE_SAFE, Socket};
 pub(crate) use system::code::{error_from_code, error_from_io, is_connect_in_progress};
 pub(crate) use system::descriptor::{OwnedSocket, spread_connections};
 #[cfg(unix)]

@@ -4,6 +4,10 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use std::io;
 use std::net::SocketAddr;
 
+/// Whether reusing an address lets nobody else have it while it is in use. On Windows the option lets
+/// another program take it over.
+pub(crate) const IS_ADDRESS_REUSE_SAFE: bool = cfg!(not(windows));
+
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Socket(Kind);

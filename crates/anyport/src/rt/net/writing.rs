@@ -327,7 +327,12 @@ impl Connection {
         let mut awaited = self.writing.awaited.lock();
         awaited.number += 1;
         let number = awaited.number;
+        // Of a future that was forgotten, not dropped.
+        let nobodys = awaited.outcome.take();
         drop(awaited);
+        if let Some((Err(error), _)) = &nobodys {
+            self.writing.backlog.fail(*error);
+        }
         (number, Context::Written(Written { sending: self.sending(len, 0), number }))
     }
 
