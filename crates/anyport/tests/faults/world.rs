@@ -12,11 +12,11 @@ mod waiting;
 
 pub(crate) use backends::{builder, on_every_backend};
 pub(crate) use loopback::any_local;
+pub(crate) use net::{TcpStream, UdpSocket};
 pub(crate) use waiting::{DEADLINE, wait_until};
 
 use anyport::net::Socket;
 use anyport::{BackendKind, CompletionPort, WorkerPool};
-use std::net::TcpStream;
 
 /// Runs a test on a backend; says so when the machine does not offer it.
 pub(crate) fn run(kind: BackendKind, test: fn(BackendKind)) {
