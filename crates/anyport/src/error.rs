@@ -257,8 +257,9 @@ mod tests {
 
     #[test]
     fn the_systems_number_survives_the_way_into_io_error() {
-        let error = Error::from_code(ErrorKind::Refused, 111, "connect");
-        assert_eq!(io::Error::from(error).raw_os_error(), Some(111));
+        // Of the same meaning everywhere.
+        let error = Error::from_code(ErrorKind::NotFound, 2, "open");
+        assert_eq!(io::Error::from(error).raw_os_error(), Some(2));
         let unknown = Error::from_code(ErrorKind::Reset, 123_456, "receive");
         assert_eq!(io::Error::from(unknown).kind(), io::ErrorKind::ConnectionReset);
         let cancelled = Error::from_code(ErrorKind::Cancelled, 123_456, "receive");
