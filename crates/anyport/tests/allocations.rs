@@ -3,6 +3,8 @@
 //! The allocator counts for the threads that take packets and start operations: the engine's own
 //! thread allocates a little by the clock, whatever goes on.
 
+#[path = "world/counting_allocator.rs"]
+mod counting_allocator;
 #[allow(unused_imports, reason = "other tests use all of it")]
 #[path = "memory/world.rs"]
 mod world;
@@ -11,7 +13,7 @@ use anyport::buf::Buffer;
 use anyport::net::SocketHandle;
 use anyport::rt::net::UdpSocket;
 use anyport::{BackendKind, CompletionPort, Error, OperationKind, Packet, WorkerPool, rt};
-use std::alloc::{GlobalAlloc, Layout, System};
+use counting_allocator::Counting;
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,8 +28,6 @@ thread_local! {
     static IS_COUNTED: Cell<bool> = const { Cell::new(false) };
 }
 
-struct Counting;
-
 fn count() {
     // While a thread ends it has none.
     if IS_COUNTED.try_with(Cell::get).unwrap_or(false) {
@@ -35,28 +35,8 @@ fn count() {
     }
 }
 
-// SAFETY: everything is done by the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as promised by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as promised by the caller, and allocated by `System`.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as promised by the caller, and allocated by `System`.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(count);
 
 /// There is one count: one test at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

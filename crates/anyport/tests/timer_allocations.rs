@@ -1,6 +1,8 @@
 //! Once warm, a timer allocates nothing: not when it is made, waits, is reset, fires or is cancelled.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "world/counting_allocator.rs"]
+mod counting_allocator;
+
 use std::cell::Cell;
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
@@ -8,41 +10,20 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use anyport::rt::time::{self, Interval, ManualTime, Sleep, Timers};
+use counting_allocator::Counting;
 
 thread_local! {
     /// Of this thread: time that is moved by hand needs no other.
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-struct Counting;
-
 fn count() {
     // While a thread ends it has none.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: everything is done by the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as promised by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as promised by the caller, and allocated by `System`.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as promised by the caller, and allocated by `System`.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(count);
 
 const TIMERS: u32 = 3_000;
 

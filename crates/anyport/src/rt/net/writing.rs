@@ -182,17 +182,22 @@ impl Connection {
         task::ready!(budget::poll_proceed(cx));
         let backlog = &self.writing.backlog;
         if backlog.len() > BACKLOG_MAX {
-            let poll = backlog.poll_below(cx, RESUME_BELOW);
-            if poll.is_pending() {
-                budget::refund();
-            }
-            task::ready!(poll)?;
+            task::ready!(self.poll_backlog(cx, RESUME_BELOW))?;
         } else {
             backlog.check()?;
         }
         let Some(buffers) = buffers.take() else { return Poll::Ready(Ok(())) };
         let len = buffers.total_len();
         Poll::Ready(self.hand_over(buffers, len).map_err(|unsent| unsent.error))
+    }
+
+    /// As `Backlog::poll_below`; a wait costs nothing of the budget.
+    fn poll_backlog(&self, cx: &mut task::Context<'_>, below: usize) -> Poll<Result<(), Error>> {
+        let poll = self.writing.backlog.poll_below(cx, below);
+        if poll.is_pending() {
+            budget::refund();
+        }
+        poll
     }
 
     /// As `poll_send`, at once or not at all.
@@ -247,11 +252,7 @@ impl Connection {
     pub(super) async fn flush(&self) -> Result<(), Error> {
         self.wait_to_send(|cx| {
             task::ready!(budget::poll_proceed(cx));
-            let poll = self.writing.backlog.poll_below(cx, 1);
-            if poll.is_pending() {
-                budget::refund();
-            }
-            poll
+            self.poll_backlog(cx, 1)
         })
         .await
     }

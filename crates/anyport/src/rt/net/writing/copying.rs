@@ -35,11 +35,7 @@ impl Connection {
             true => RESUME_BELOW,
             false => usize::MAX,
         };
-        let Poll::Ready(room) = backlog.poll_below(cx, below) else {
-            budget::refund();
-            return Poll::Pending;
-        };
-        room?;
+        ready!(self.poll_backlog(cx, below))?;
         let mut buffer = match self.socket.pool().take_for_sending(SizeClass::for_bytes(len)) {
             Some(pooled) => Buffer::from(pooled),
             None => Buffer::from(Vec::with_capacity(len)),
