@@ -5,8 +5,9 @@
 //! sleeps without end.
 
 use super::crew::{Crew, HELP_BACKLOG};
-use super::member::{Activity, Member, is_in_handler};
+use super::member::{Activity, Member};
 use super::seats::Seats;
+use super::sighting::{self, Look, RECHECK, Sighting};
 use crate::error::Error;
 use crate::op::Extent;
 use crate::sys::{ThreadWatch, error_from_io, now, spawn};
@@ -20,6 +21,9 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// How often while, beside that, a handler was found blocked lately: where one blocks others do.
 const TICK_WATCHFUL: Duration = Duration::from_micros(100);
+
+/// How often where handlers were found blocked lately and all other threads are in handlers, too.
+const TICK_OVERRUN: Duration = Duration::from_micros(200);
 
 /// How often when no other thread could.
 const TICK_ALONE: Duration = Duration::from_millis(8);
@@ -38,16 +42,6 @@ const LONG_MIN: Duration = Duration::from_millis(32);
 
 /// How long packets wait before they are worth one wake-up more.
 const OVERDUE_MIN: Duration = Duration::from_millis(16);
-
-/// How long a thread is watched before it may be found blocked: to give its place away costs more
-/// than a short wait.
-const BLOCKED_MIN: Duration = Duration::from_micros(200);
-
-/// The same where a handler was found blocked lately.
-const BLOCKED_MIN_WATCHFUL: Duration = Duration::from_micros(80);
-
-/// A thread is blocked when it used less than this part of the time it was watched.
-const BLOCKED_CPU_SHARE: u32 = 8;
 
 /// The thread of a lane that stays away for longer is not expected back soon: all that it has under
 /// way is taken over.
@@ -73,7 +67,7 @@ pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
 struct Clerk {
     crew: Arc<Crew>,
     /// What was seen of each seat's actor at the last look.
-    watched: Vec<Option<Watched>>,
+    watched: Vec<Option<Sighting>>,
     /// Lanes that have requests and no thread, and since when.
     unattended: Vec<(usize, Instant)>,
     /// Beats of all members up to the last look.
@@ -91,22 +85,10 @@ struct Orphan {
     can_be_taken_over: bool,
 }
 
-/// A running thread as it was at a look.
-#[derive(Clone, Copy)]
-struct Watched {
-    member: u32,
-    beat: u64,
-    /// When it was first seen in this handler.
-    began: Instant,
-    /// When its CPU time was taken.
-    since: Instant,
-    /// Its CPU time then, where the system tells.
-    cpu: Option<Duration>,
-}
-
 impl Clerk {
     fn run(mut self) {
         ThreadWatch::prefer_short_runs();
+        ThreadWatch::prefer_exact_timers();
         while !self.crew.is_abandoned.load(Ordering::Acquire) {
             self.serve();
             let pause = self.watch();
@@ -187,6 +169,7 @@ impl Clerk {
         let mut is_anybody_running = false;
         let mut has_changed = false;
         let mut wants_help = false;
+        let mut is_anybody_off_core = false;
         let core = Arc::clone(self.crew.core());
         let backend = core.backend();
         for (seat, actor) in actors.iter().enumerate() {
@@ -205,9 +188,12 @@ impl Clerk {
                 continue;
             }
             is_anybody_running = true;
-            let look = self.look(seat, member);
-            has_changed |= look == Look::Moves;
-            if look == Look::Moves {
+            let now = now();
+            let is_watchful = self.crew.is_watchful(now);
+            let look = sighting::look(&mut self.watched[seat], member, now, is_watchful);
+            is_anybody_off_core |= look == Look::IsOffCore;
+            if matches!(look, Look::Moves | Look::IsOffCore) {
+                has_changed = true;
                 wants_help |= backend.backlog(lane) >= HELP_BACKLOG;
                 continue;
             }
@@ -262,13 +248,17 @@ impl Clerk {
             self.changed = now;
         }
         if self.work_since.is_some() && self.crew.idle.len_hint() > 0 {
-            return Some(TICK);
+            return Some(if self.crew.is_watchful(now) { TICK_WATCHFUL } else { TICK });
         }
         match (is_anybody_running, now - self.changed < STEADY) {
-            (_, true) if can_others_help && self.crew.is_watchful(now) => Some(TICK_WATCHFUL),
+            (_, true) if can_others_help && self.crew.is_watchful(now) => {
+                Some(if is_anybody_off_core { RECHECK } else { TICK_WATCHFUL })
+            }
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.
             (_, true) if can_others_help => Some(TICK),
+            // Soon somebody will be back who can.
+            (_, true) if self.crew.is_watchful(now) && !is_one_alone => Some(TICK_OVERRUN),
             (_, true) => Some(TICK_ALONE),
             (true, false) => Some(TICK_SLOW),
             (false, false) => None,
@@ -289,43 +279,6 @@ impl Clerk {
         let beats = self.crew.seats().members().map(|m| m.beat()).fold(0, u64::wrapping_add);
         // Members that have left took theirs along.
         beats.saturating_sub(std::mem::replace(&mut self.beats, beats))
-    }
-
-    fn look(&mut self, seat: usize, member: &Member) -> Look {
-        let beat = member.beat();
-        let now = now();
-        match self.watched[seat] {
-            _ if !is_in_handler(beat) => {
-                self.watched[seat] = None;
-                Look::Moves
-            }
-            Some(seen) if seen.member == member.id && seen.beat == beat => {
-                let time = now - seen.began;
-                let min = match self.crew.is_watchful(now) {
-                    true => BLOCKED_MIN_WATCHFUL,
-                    false => BLOCKED_MIN,
-                };
-                if now - seen.since < min {
-                    return Look::Still { time };
-                }
-                let cpu = ThreadWatch::cpu_time(member.clock);
-                self.watched[seat] = Some(Watched { since: now, cpu, ..seen });
-                let (Some(before), Some(cpu)) = (seen.cpu, cpu) else {
-                    return Look::Still { time };
-                };
-                let share = (now - seen.since) / BLOCKED_CPU_SHARE;
-                if cpu.saturating_sub(before) < share && ThreadWatch::is_asleep(member.clock) {
-                    return Look::Blocked { beat };
-                }
-                Look::Still { time }
-            }
-            _ => {
-                let cpu = ThreadWatch::cpu_time(member.clock);
-                self.watched[seat] =
-                    Some(Watched { member: member.id, beat, began: now, since: now, cpu });
-                Look::Moves
-            }
-        }
     }
 
     /// The port is gone: nobody takes packets any more. Whatever is under way was asked to end;
@@ -364,14 +317,4 @@ impl Clerk {
             core.release(completion.index());
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
-    /// It has come back, or is somebody else, since the last look.
-    Moves,
-    /// It is in the same handler, and runs or could run.
-    Still { time: Duration },
-    /// It is in the same handler and asleep, at this beat.
-    Blocked { beat: u64 },
 }

@@ -20,6 +20,7 @@ mod packet;
 mod port;
 pub(crate) mod queue;
 mod seats;
+mod sighting;
 mod stats;
 mod taking;
 mod worker;

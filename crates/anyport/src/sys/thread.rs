@@ -226,6 +226,11 @@ impl ThreadWatch {
         clock::ThreadWatch::prefer_short_runs();
     }
 
+    /// See the system's.
+    pub(crate) fn prefer_exact_timers() {
+        clock::ThreadWatch::prefer_exact_timers();
+    }
+
     /// CPU time that the thread has used; `None` where the system does not tell, or the thread is
     /// gone. A thread that takes turns uses none.
     pub(crate) fn cpu_time(clock: ThreadClock) -> Option<Duration> {

@@ -38,6 +38,9 @@ impl ThreadWatch {
     /// Who wakes is given a boost by the system itself.
     pub(crate) fn prefer_short_runs() {}
 
+    /// Waits are as exact as the system's clock; nothing is put off beyond that.
+    pub(crate) fn prefer_exact_timers() {}
+
     /// CPU time that the thread has used, or more: a cycle counts as a nanosecond. `None` when the
     /// system does not count, or the thread is gone.
     ///
