@@ -10,6 +10,7 @@
 mod at_once;
 mod attempt;
 mod body;
+mod completing;
 mod core;
 mod datagram;
 mod ending;
@@ -19,6 +20,7 @@ mod quiet;
 mod receive_class;
 mod rescue;
 mod start;
+mod starving;
 mod stream;
 mod table;
 mod transmission;

@@ -62,8 +62,9 @@ macro_rules! sending_methods {
         /// Either all were handed over or none: before the future is ready the buffers are its own.
         ///
         /// # Errors
-        /// What the sends before it failed with, such as `Reset`; `ShutDown` after a shutdown. A failure
-        /// after the bytes were handed over is told by the next call, and by [`flush`](Self::flush).
+        /// What the sends before it failed with, such as `Reset`; `ShutDown` after a shutdown; `Limit`
+        /// while the port has as many operations as it may. A failure after the bytes were handed over
+        /// is told by the next call, and by [`flush`](Self::flush).
         pub async fn send(
             &mut self,
             buffers: impl Into<$crate::buf::Buffers>,
@@ -141,7 +142,8 @@ macro_rules! sending_methods {
         /// The operation runs on.
         ///
         /// # Errors
-        /// `NotConnected`, or what the sends before it failed with.
+        /// `NotConnected`, or what the sends before it failed with; `ShutDown` when it was called
+        /// before.
         pub async fn shutdown(&mut self) -> Result<(), $crate::Error> {
             self.connection.shut_down().await
         }

@@ -77,6 +77,17 @@ impl Reading {
         self.waiting.iter().take(SPENT_MAX).map(Piece::bytes)
     }
 
+    /// The oldest piece.
+    fn pop(&mut self) -> Option<Piece> {
+        let piece = self.waiting.pop_front();
+        if self.waiting.is_empty() {
+            // Begins anew at the start of its memory: a thousand idle queues that each go around
+            // in theirs fill the cache with it.
+            self.waiting.clear();
+        }
+        piece
+    }
+
     /// The first `len` bytes of `pieces` were taken; the pieces that are used up come back.
     fn consume(&mut self, mut len: usize) -> Spent {
         let mut spent = Spent::default();
@@ -88,7 +99,7 @@ impl Reading {
                 break;
             }
             len -= rest;
-            *place = self.waiting.pop_front();
+            *place = self.pop();
         }
         spent
     }
@@ -152,7 +163,7 @@ impl Connection {
     ) -> Poll<Result<Buffer, Error>> {
         let reading = task::ready!(self.poll_some(cx, true))?;
         let Some(mut reading) = reading else { return Poll::Ready(Ok(Buffer::from(Vec::new()))) };
-        let piece = reading.waiting.pop_front();
+        let piece = reading.pop();
         drop(reading);
         match piece {
             Some(piece) if piece.bytes().len() == piece.buffer.len() => {

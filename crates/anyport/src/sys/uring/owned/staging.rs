@@ -45,6 +45,8 @@ impl<E> Staging<E> {
             }
             entries.pop_front();
         }
+        // Begins anew at the start of its memory, which is in the cache.
+        entries.clear();
         true
     }
 
