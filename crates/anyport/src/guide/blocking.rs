@@ -22,7 +22,8 @@
 //!   been in the same handler since its last look, whose CPU clock stands still and which the
 //!   system calls asleep, is blocked. That takes from a fifth of a millisecond to a few
 //!   milliseconds; about 20 where the watch had slowed down. The first that is found makes it look
-//!   ten times as often for a quarter of a second.
+//!   ten times as often for a quarter of a second: then most are found within a fifth of a
+//!   millisecond.
 //! * **Nobody says so, elsewhere.** On Windows the same is done with other calls (no test has shown
 //!   it there yet). On other Unixes nobody notices: say so.
 //!
@@ -89,9 +90,9 @@
 //!
 //! # Locks
 //!
-//! A short lock is no blocking call: it is free before anybody looks. But do not hold one across
-//! `blocking`, or across a call that does block. Others will wait for it in their handlers, be
-//! found blocked as well, and use up the threads.
+//! A short lock is no blocking call: it is free before anybody has looked twice, 50 us apart. But do
+//! not hold one across `blocking`, or across a call that does block. Others will wait for it in their
+//! handlers, be found blocked as well, and use up the threads.
 //!
 //! # What it costs
 //!

@@ -7,7 +7,7 @@
 use super::crew::{Crew, HELP_BACKLOG};
 use super::member::{Activity, Member};
 use super::seats::Seats;
-use super::sighting::{self, Look, RECHECK, Sighting};
+use super::sighting::{self, Attention, Look, RECHECK, Sighting};
 use crate::error::Error;
 use crate::op::Extent;
 use crate::sys::{ThreadWatch, error_from_io, now, spawn};
@@ -22,7 +22,8 @@ const TICK: Duration = Duration::from_millis(1);
 /// How often while, beside that, a handler was found blocked lately: where one blocks others do.
 const TICK_WATCHFUL: Duration = Duration::from_micros(100);
 
-/// How often where handlers were found blocked lately and all other threads are in handlers, too.
+/// How often where a handler was found blocked lately and nobody is idle or parked: soon somebody
+/// will be.
 const TICK_OVERRUN: Duration = Duration::from_micros(200);
 
 /// How often when no other thread could.
@@ -58,6 +59,7 @@ pub(super) fn start(crew: Arc<Crew>) -> Result<(), Error> {
         beats: 0,
         changed: now(),
         work_since: None,
+        was_recheck: false,
         crew,
     };
     let spawned = spawn("anyport-clerk", || clerk.run());
@@ -76,6 +78,8 @@ struct Clerk {
     changed: Instant,
     /// Since when packets wait that no lane brings.
     work_since: Option<Instant>,
+    /// The last look found somebody off its core, and this one comes early for that.
+    was_recheck: bool,
 }
 
 /// A lane that nobody serves.
@@ -190,7 +194,9 @@ impl Clerk {
             is_anybody_running = true;
             let now = now();
             let is_watchful = self.crew.is_watchful(now);
-            let look = sighting::look(&mut self.watched[seat], member, now, is_watchful);
+            let rechecks = is_watchful && can_others_help && !self.was_recheck;
+            let attention = Attention { is_watchful, rechecks };
+            let look = sighting::look(&mut self.watched[seat], member, now, attention);
             is_anybody_off_core |= look == Look::IsOffCore;
             if matches!(look, Look::Moves | Look::IsOffCore) {
                 has_changed = true;
@@ -206,14 +212,19 @@ impl Clerk {
             // Answers that it has prepared must not wait until its handler returns. Not at the
             // first look, and not for a thread that would run if it were let, unless another is
             // idle: what nobody else can handle is best left where it is.
-            let is_blocked = matches!(look, Look::Blocked { .. });
-            let is_stuck = is_blocked || self.crew.idle.len_hint() > 0;
+            let is_stuck = match look {
+                Look::Still { time } if time < TICK_WATCHFUL => false,
+                Look::Blocked { .. } => true,
+                _ => self.crew.idle.len_hint() > 0,
+            };
             if is_stuck && backend.has_unattended_work(lane) {
                 let is_long = matches!(look, Look::Still { time } if time >= LONG_MIN);
                 self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
             }
             wants_help |= backend.has_events(lane);
         }
+        // Not twice in a row: where cores are full there is always somebody off one.
+        self.was_recheck = is_anybody_off_core;
         let orphans = Self::orphans(&self.crew.seats());
         let now = now();
         let was_unattended = std::mem::take(&mut self.unattended);
@@ -252,12 +263,11 @@ impl Clerk {
         }
         match (is_anybody_running, now - self.changed < STEADY) {
             (_, true) if can_others_help && self.crew.is_watchful(now) => {
-                Some(if is_anybody_off_core { RECHECK } else { TICK_WATCHFUL })
+                Some(if self.was_recheck { RECHECK } else { TICK_WATCHFUL })
             }
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.
             (_, true) if can_others_help => Some(TICK),
-            // Soon somebody will be back who can.
             (_, true) if self.crew.is_watchful(now) && !is_one_alone => Some(TICK_OVERRUN),
             (_, true) => Some(TICK_ALONE),
             (true, false) => Some(TICK_SLOW),

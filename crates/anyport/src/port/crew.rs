@@ -183,7 +183,7 @@ impl Crew {
     pub(super) fn found_blocked(&self, member: &Arc<Member>, beat: u64) -> bool {
         let is_given = self.give_place_away(member, beat);
         if is_given {
-            let until = self.start.elapsed() + WATCHFUL;
+            let until = now().duration_since(self.start) + WATCHFUL;
             self.watchful_until.store(until.as_millis() as u64, Ordering::Relaxed);
         }
         is_given

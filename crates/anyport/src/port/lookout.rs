@@ -6,10 +6,9 @@
 //! but it comes around by the clock; an idle thread is there already.
 
 use super::crew::Crew;
-use super::member::Activity;
-use super::sighting::{self, Look, RECHECK, Sighting};
+use super::member::{Activity, is_in_handler};
 use crate::op::Extent;
-use crate::sys;
+use crate::sys::{self, ThreadWatch};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,16 +24,11 @@ const PATIENCE_WATCHFUL: Duration = Duration::from_micros(100);
 /// that runs for seconds is not looked at thousands of times.
 const PAUSE_MAX: Duration = Duration::from_millis(64);
 
-/// The same where a handler was found blocked lately.
-const PAUSE_MAX_WATCHFUL: Duration = Duration::from_micros(100);
-
 /// What one thread has seen of the others' lanes.
 #[derive(Default)]
 pub(super) struct Lookout {
     seen: Vec<Seen>,
     pause: Duration,
-    /// By seat, where a handler was found blocked lately.
-    sightings: Vec<Option<Sighting>>,
 }
 
 #[derive(Clone, Copy)]
@@ -57,10 +51,10 @@ impl Lookout {
     pub(super) fn look(&mut self, crew: &Crew, own: usize) -> Option<Duration> {
         let core = crew.core();
         let backend = core.backend();
-        let (mut is_anybody_running, mut is_anybody_off_core) = (false, false);
+        let mut is_anybody_running = false;
         let mut now = None;
-        let (mut patience, mut pause_max) = (PATIENCE, PAUSE_MAX);
-        let (mut late, mut blocked) = (Vec::new(), Vec::new());
+        let mut patience = PATIENCE;
+        let (mut late, mut still) = (Vec::new(), Vec::new());
         {
             let seats = crew.seats();
             let is_anybody_parked = seats.parked_len() > 0;
@@ -85,21 +79,7 @@ impl Lookout {
                 let now = *now.get_or_insert_with(sys::now);
                 let is_watchful = crew.is_watchful(now);
                 if is_watchful {
-                    (patience, pause_max) = (PATIENCE_WATCHFUL, PAUSE_MAX_WATCHFUL);
-                }
-                if is_watchful && is_running {
-                    self.sightings.resize(self.sightings.len().max(seat + 1), None);
-                    match sighting::look(&mut self.sightings[seat], actor, now, true) {
-                        Look::IsOffCore => is_anybody_off_core = true,
-                        Look::Blocked { beat } => {
-                            late.push(lane);
-                            // To take its place from it is of use only where somebody waits for one.
-                            if is_anybody_parked {
-                                blocked.push((Arc::clone(actor), beat));
-                            }
-                        }
-                        Look::Moves | Look::Still { .. } => {}
-                    }
+                    patience = PATIENCE_WATCHFUL;
                 }
                 let beat = actor.beat();
                 if self.seen.len() <= seat {
@@ -108,8 +88,12 @@ impl Lookout {
                 let seen = &mut self.seen[seat];
                 if (seen.member, seen.beat) != (actor.id, beat) {
                     *seen = Seen { member: actor.id, beat, since: now };
-                } else if now - seen.since >= patience && late.last() != Some(&lane) {
+                } else if now - seen.since >= patience {
                     late.push(lane);
+                    // To take its place from it is of use only where somebody waits for one.
+                    if is_watchful && is_anybody_parked && is_running && is_in_handler(beat) {
+                        still.push((Arc::clone(actor), beat));
+                    }
                 }
             }
             // Of those who are known to be blocked, at once.
@@ -120,8 +104,11 @@ impl Lookout {
                 }
             }
         }
-        for (actor, beat) in blocked {
-            crew.found_blocked(&actor, beat);
+        for (actor, beat) in still {
+            // That it sleeps says not since when; but it was in this handler before.
+            if ThreadWatch::is_asleep(actor.clock) {
+                crew.found_blocked(&actor, beat);
+            }
         }
         for lane in late {
             if lane != own && backend.has_unattended_work(lane) {
@@ -131,7 +118,7 @@ impl Lookout {
         if !is_anybody_running {
             return None;
         }
-        self.pause = (self.pause * 2).clamp(patience, pause_max);
-        Some(if is_anybody_off_core { RECHECK } else { self.pause })
+        self.pause = (self.pause * 2).clamp(patience, PAUSE_MAX);
+        Some(self.pause)
     }
 }

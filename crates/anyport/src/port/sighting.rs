@@ -1,10 +1,10 @@
 //! What is seen of one thread's handler over several looks: does it go on, run, or block?
 //!
-//! The clerk looks by the clock, idle threads before they sleep. A handler is found blocked when its
-//! thread is asleep and has hardly run since an earlier look, in the same handler. Where one was
+//! The clerk looks by the clock. A handler is found blocked when its thread is asleep and has hardly
+//! run since an earlier look, in the same handler. Where one was
 //! found blocked lately two looks that are close to each other will do: a thread whose CPU clock
-//! stands still while it is read twice is off its core, and if it is still in the same sleep a moment
-//! later, it blocks.
+//! stands still while it is read twice is off its core, and if it is asleep and has not run at all a
+//! moment later, it blocks.
 
 use super::member::{Member, is_in_handler};
 use crate::sys::ThreadWatch;
@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 const BLOCKED_MIN: Duration = Duration::from_micros(200);
 
 /// The same where a handler was found blocked lately, of a thread that has not run at all meanwhile.
-const BLOCKED_MIN_WATCHFUL: Duration = Duration::from_micros(10);
+const BLOCKED_MIN_WATCHFUL: Duration = Duration::from_micros(40);
 
-/// After which time to look again at a thread that is off its core.
-pub(super) const RECHECK: Duration = Duration::from_micros(15);
+/// After which time to look again at a thread that is off its core. Shorter, and every wait for a lock
+/// or a page is taken for a handler that blocks.
+pub(super) const RECHECK: Duration = Duration::from_micros(50);
 
 /// A thread is blocked when it used less than this part of the time it was watched.
 const BLOCKED_CPU_SHARE: u32 = 8;
@@ -30,7 +31,8 @@ pub(super) struct Sighting {
     beat: u64,
     /// When it was first seen in this handler.
     began: Instant,
-    /// When its CPU time was taken; not moved on while that stands still and others are watchful.
+    /// When its CPU time was taken; where a handler was found blocked lately, not moved on while that
+    /// stands still.
     since: Instant,
     /// Its CPU time then, where the system tells.
     cpu: Option<Duration>,
@@ -49,23 +51,35 @@ pub(super) enum Look {
     Blocked { beat: u64 },
 }
 
+/// How close a look is.
+#[derive(Clone, Copy)]
+pub(super) struct Attention {
+    /// A handler was found blocked lately.
+    pub(super) is_watchful: bool,
+    /// The watcher will come back after [`RECHECK`] for a thread that is off its core.
+    pub(super) rechecks: bool,
+}
+
 /// Looks at `member`; `seen` is what the same watcher saw at its last look in the same place.
 pub(super) fn look(
     seen: &mut Option<Sighting>,
     member: &Member,
     now: Instant,
-    is_watchful: bool,
+    attention: Attention,
 ) -> Look {
+    let Attention { is_watchful, rechecks } = attention;
     let beat = member.beat();
     if !is_in_handler(beat) {
         *seen = None;
         return Look::Moves;
     }
     let cpu_time = || ThreadWatch::cpu_time(member.clock);
-    let Some(sighting) = seen.as_mut().filter(|s| (s.member, s.beat) == (member.id, beat)) else {
-        let cpu = cpu_time();
+    let cpu = cpu_time();
+    // Numbers of members, and beats, are used again: a clock that has gone back is another thread's.
+    let is_same = |s: &&mut Sighting| (s.member, s.beat) == (member.id, beat) && s.cpu <= cpu;
+    let Some(sighting) = seen.as_mut().filter(is_same) else {
         *seen = Some(Sighting { member: member.id, beat, began: now, since: now, cpu });
-        let is_off_core = is_watchful && cpu.is_some() && cpu_time() == cpu;
+        let is_off_core = rechecks && cpu.is_some() && cpu_time() == cpu;
         return if is_off_core { Look::IsOffCore } else { Look::Moves };
     };
     let time = now - sighting.began;
@@ -74,12 +88,11 @@ pub(super) fn look(
     if watched < min {
         return Look::Still { time };
     }
-    let before = std::mem::replace(&mut sighting.cpu, cpu_time());
-    let (Some(before), Some(cpu)) = (before, sighting.cpu) else { return Look::Still { time } };
-    let used = cpu.saturating_sub(before);
+    let before = std::mem::replace(&mut sighting.cpu, cpu);
+    let (Some(before), Some(cpu)) = (before, cpu) else { return Look::Still { time } };
     let has_hardly_run = match is_watchful {
-        true => used.is_zero(),
-        false => used < watched / BLOCKED_CPU_SHARE,
+        true => cpu == before,
+        false => cpu - before < watched / BLOCKED_CPU_SHARE,
     };
     if !(is_watchful && has_hardly_run) {
         sighting.since = now;
@@ -97,7 +110,13 @@ mod tests {
     use std::sync::mpsc::{Receiver, TryRecvError, channel};
     use std::thread::{spawn, yield_now};
 
-    const MOMENT: Duration = BLOCKED_MIN_WATCHFUL;
+    const WATCHFUL: Attention = Attention { is_watchful: true, rechecks: true };
+    const CALM: Attention = Attention { is_watchful: false, rechecks: false };
+
+    /// After which a clock that has not moved will not.
+    const STANDS: Duration = Duration::from_millis(1);
+    /// After which a thread that does nothing else should be asleep, or nobody tells.
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     /// Lets `inspect` look at a thread in a handler that does `handle` until the sender is dropped,
     /// where the system tells something about threads.
@@ -117,16 +136,30 @@ mod tests {
         let member = begins.recv().expect("the thread has begun");
         match ThreadWatch::cpu_time(member.clock) {
             Some(_) => inspect(&member),
-            None => println!("not run: the system does not tell of threads"),
+            None => not_run(),
         }
         drop(end);
         thread.join().expect("no panic");
     }
 
+    fn not_run() {
+        println!("not run: the system does not tell of threads");
+    }
+
+    /// Lets `inspect` look at a handler that sleeps: a thread is said to before it has left its core.
     fn sleeping(inspect: impl FnOnce(&Member)) {
         let wait = |ended: Receiver<()>| assert!(ended.recv().is_err(), "nobody sends");
         in_handler(wait, |member| {
-            while !ThreadWatch::is_asleep(member.clock) {
+            let began = Instant::now();
+            let (mut cpu, mut since) = (None, began);
+            while cpu.is_none() || since.elapsed() < STANDS {
+                if began.elapsed() > PATIENCE {
+                    return not_run();
+                }
+                let now = ThreadWatch::cpu_time(member.clock);
+                if !ThreadWatch::is_asleep(member.clock) || now != cpu {
+                    (cpu, since) = (now, Instant::now());
+                }
                 yield_now();
             }
             inspect(member);
@@ -137,9 +170,9 @@ mod tests {
     fn where_others_blocked_a_sleeping_handler_is_found_at_the_second_look() {
         sleeping(|member| {
             let (mut seen, now) = (None, Instant::now());
-            assert_eq!(look(&mut seen, member, now, true), Look::IsOffCore);
+            assert_eq!(look(&mut seen, member, now, WATCHFUL), Look::IsOffCore);
             let beat = member.beat();
-            assert_eq!(look(&mut seen, member, now + MOMENT, true), Look::Blocked { beat });
+            assert_eq!(look(&mut seen, member, now + RECHECK, WATCHFUL), Look::Blocked { beat });
         });
     }
 
@@ -147,11 +180,21 @@ mod tests {
     fn elsewhere_it_is_watched_for_longer() {
         sleeping(|member| {
             let (mut seen, now) = (None, Instant::now());
-            assert_eq!(look(&mut seen, member, now, false), Look::Moves);
+            assert_eq!(look(&mut seen, member, now, CALM), Look::Moves);
             let time = BLOCKED_MIN / 2;
-            assert_eq!(look(&mut seen, member, now + time, false), Look::Still { time });
+            assert_eq!(look(&mut seen, member, now + time, CALM), Look::Still { time });
             let beat = member.beat();
-            assert_eq!(look(&mut seen, member, now + BLOCKED_MIN, false), Look::Blocked { beat });
+            assert_eq!(look(&mut seen, member, now + BLOCKED_MIN, CALM), Look::Blocked { beat });
+        });
+    }
+
+    #[test]
+    fn a_watcher_that_turns_watchful_finds_what_it_has_seen_before() {
+        sleeping(|member| {
+            let (mut seen, now) = (None, Instant::now());
+            assert_eq!(look(&mut seen, member, now, CALM), Look::Moves);
+            let beat = member.beat();
+            assert_eq!(look(&mut seen, member, now + RECHECK, WATCHFUL), Look::Blocked { beat });
         });
     }
 
@@ -159,12 +202,24 @@ mod tests {
     fn a_thread_that_came_back_is_looked_at_anew() {
         sleeping(|member| {
             let (mut seen, now) = (None, Instant::now());
-            assert_eq!(look(&mut seen, member, now, true), Look::IsOffCore);
+            assert_eq!(look(&mut seen, member, now, WATCHFUL), Look::IsOffCore);
             // Not the thread itself, but this is what it would do.
             member.enter();
-            assert_eq!(look(&mut seen, member, now + MOMENT, true), Look::Moves);
+            assert_eq!(look(&mut seen, member, now + RECHECK, WATCHFUL), Look::Moves);
             member.leave();
-            assert_eq!(look(&mut seen, member, now + 2 * MOMENT, true), Look::IsOffCore);
+            assert_eq!(look(&mut seen, member, now + 2 * RECHECK, WATCHFUL), Look::IsOffCore);
+        });
+    }
+
+    #[test]
+    fn another_thread_of_the_same_number_and_beat_is_looked_at_anew() {
+        sleeping(|member| {
+            let now = Instant::now();
+            let mut seen = None;
+            look(&mut seen, member, now, WATCHFUL);
+            // Of one that had run for longer.
+            seen.as_mut().expect("a sighting").cpu = Some(Duration::from_secs(1000));
+            assert_eq!(look(&mut seen, member, now + RECHECK, WATCHFUL), Look::IsOffCore);
         });
     }
 
@@ -176,10 +231,15 @@ mod tests {
             }
         };
         in_handler(spin, |member| {
+            // Its first steps may wait for pages.
+            let before = ThreadWatch::cpu_time(member.clock);
+            while ThreadWatch::cpu_time(member.clock) < before.map(|cpu| cpu + STANDS) {
+                yield_now();
+            }
             let (mut seen, now) = (None, Instant::now());
             for n in 0..1000 {
-                for is_watchful in [true, false] {
-                    let found = look(&mut seen, member, now + n * BLOCKED_MIN, is_watchful);
+                for attention in [WATCHFUL, CALM] {
+                    let found = look(&mut seen, member, now + n * BLOCKED_MIN, attention);
                     assert!(!matches!(found, Look::Blocked { .. }), "{found:?}");
                 }
             }

@@ -7,7 +7,7 @@ use super::packet::Packet;
 use super::port::CompletionPort;
 use super::taking::Ended;
 use crate::error::Error;
-use crate::sys::{Thread, ThreadWatch, error_from_io, spawn};
+use crate::sys::{Thread, error_from_io, spawn};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -186,8 +186,6 @@ impl<T: Send + 'static> WorkerPoolBuilder<T> {
             let handler = Arc::clone(&handler);
             let (on_start, on_stop) = (self.on_start.clone(), self.on_stop.clone());
             let thread = spawn(&format!("{}-{number}", self.thread_name), move || {
-                // For the looks at neighbours; a handler that wants it otherwise can say so.
-                ThreadWatch::prefer_exact_timers();
                 if let Some(f) = on_start {
                     f(number);
                 }

@@ -143,7 +143,7 @@ macro_rules! sending_methods {
         ///
         /// # Errors
         /// `NotConnected`, or what the sends before it failed with; `ShutDown` when it was called
-        /// before.
+        /// before; `Limit` while the port has as many operations as it may.
         pub async fn shutdown(&mut self) -> Result<(), $crate::Error> {
             self.connection.shut_down().await
         }

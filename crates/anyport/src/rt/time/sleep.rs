@@ -14,8 +14,8 @@ use super::{clock, current};
 
 /// Waits until `duration` has passed, and up to a millisecond longer.
 ///
-/// The time begins now, not with the first poll. It ends only while the runtime lives: who waits on a
-/// thread of its own, in `block_on`, goes on waiting after a shutdown.
+/// The time begins now, not with the first poll. It ends only while the runtime lives: a thread outside
+/// of it that waits in `block_on` goes on waiting after a shutdown.
 ///
 /// # Cancel safety
 /// Dropping the future cancels it, and nothing is lost.
