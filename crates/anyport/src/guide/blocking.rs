@@ -22,7 +22,7 @@
 //!   been in the same handler since its last look, whose CPU clock stands still and which the
 //!   system calls asleep, is blocked. That takes from a fifth of a millisecond to a few
 //!   milliseconds; about 20 where the watch had slowed down. The first that is found makes it look
-//!   ten times as often for a quarter of a second: then most are found within a fifth of a
+//!   ten times as often for a quarter of a second: then most are found within a quarter of a
 //!   millisecond.
 //! * **Nobody says so, elsewhere.** On Windows the same is done with other calls (no test has shown
 //!   it there yet). On other Unixes nobody notices: say so.

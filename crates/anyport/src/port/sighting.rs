@@ -1,10 +1,9 @@
 //! What is seen of one thread's handler over several looks: does it go on, run, or block?
 //!
-//! The clerk looks by the clock. A handler is found blocked when its thread is asleep and has hardly
-//! run since an earlier look, in the same handler. Where one was
-//! found blocked lately two looks that are close to each other will do: a thread whose CPU clock
-//! stands still while it is read twice is off its core, and if it is asleep and has not run at all a
-//! moment later, it blocks.
+//! The clerk looks by the clock. A handler is found blocked when its thread is asleep and has hardly run
+//! since an earlier look, in the same handler. Where one was found blocked lately two looks that are
+//! close to each other will do: a thread whose CPU clock stands still while it is read twice is off its
+//! core, and if it is asleep and has not run at all a moment later, it blocks.
 
 use super::member::{Member, is_in_handler};
 use crate::sys::ThreadWatch;

@@ -246,8 +246,8 @@ impl UdpSocket {
     }
 
     /// Copies the first bytes of the next datagram into `out`, and says how many and whose; it stays for
-    /// the next receive. Where tasks peek and receive at the same time, what two of them have peeked at may be
-    /// received in another order.
+    /// the next receive. Where tasks peek and receive at the same time, what two of them have peeked at
+    /// may be received in another order.
     ///
     /// # Cancel safety
     /// No datagram is lost.
