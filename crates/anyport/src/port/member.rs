@@ -177,6 +177,15 @@ pub(super) struct Membership {
     pub(super) is_claimed: bool,
 }
 
+/// A stream that the calling thread has a packet of.
+pub(super) struct Held {
+    pub(super) token: Token,
+    /// Where the thread serves, if it has a seat.
+    pub(super) lane: Option<usize>,
+    /// There are no more.
+    pub(super) is_last: bool,
+}
+
 impl Membership {
     /// The calling thread's membership in this crew, taken out of the thread's keeping; `restore`
     /// brings it back. A membership in another crew ends.
@@ -249,14 +258,16 @@ impl Membership {
             .unwrap_or(clerk_lane)
     }
 
-    /// Puts `held` in the place of the streams whose packets the calling thread has, if it is of this
-    /// crew, and gives those.
-    pub(super) fn swap_held(crew: &Arc<Crew>, held: Vec<Token>) -> Option<Vec<Token>> {
+    /// One of the streams whose packets the calling thread has, if it is of this crew and has any: they
+    /// are its no more.
+    pub(super) fn pop_held(crew: &Arc<Crew>) -> Option<Held> {
         MEMBERSHIP
             .try_with(|m| {
                 let mut membership = m.try_borrow_mut().ok()?;
-                let membership = membership.as_mut()?;
-                membership.is_of(crew).then(|| std::mem::replace(&mut membership.held, held))
+                let membership = membership.as_mut().filter(|membership| membership.is_of(crew))?;
+                let token = membership.held.pop()?;
+                let is_last = membership.held.is_empty();
+                Some(Held { token, lane: membership.member.lane(), is_last })
             })
             .ok()
             .flatten()

@@ -5,7 +5,7 @@
 
 use super::contexts::Copying;
 use super::crew::HELP_BACKLOG;
-use super::member::{Activity, Member, Membership};
+use super::member::{Activity, Held, Member, Membership};
 use super::packet::Packet;
 use super::port::PortInner;
 use crate::net::Socket;
@@ -408,15 +408,13 @@ impl<T: Send + 'static> PortInner<T> {
     /// The calling thread is done with the packets that it has taken, though not back yet: their streams
     /// may go on meanwhile.
     pub(super) fn release_streams(&self) {
-        let Some(mut held) = Membership::swap_held(&self.crew, Vec::new()) else { return };
-        if !held.is_empty() {
-            let lane = Membership::lane_of_caller(&self.crew, self.core.backend().clerk_lane());
-            for token in held.drain(..) {
-                self.core.release_stream(lane, token);
+        while let Some(Held { token, lane, is_last }) = Membership::pop_held(&self.crew) {
+            self.core
+                .release_stream(lane.unwrap_or_else(|| self.core.backend().clerk_lane()), token);
+            if is_last {
+                break;
             }
         }
-        // For its capacity.
-        Membership::swap_held(&self.crew, held);
     }
 
     /// The thread is back: streams whose packets it had taken may go on.
