@@ -44,7 +44,7 @@ impl<T> UnsafeCell<T> {
 
 /// Keeps a value on cache lines of its own: two lines, because x86 fetches them in pairs and some
 /// arm64 cores have lines of 128 bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct CachePadded<T>(T);
 

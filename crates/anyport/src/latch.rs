@@ -30,7 +30,9 @@ const SLEEP_MAX: Duration = Duration::from_micros(50);
 
 /// See the module documentation. A panic of the holder frees it; the data must then be good, as
 /// with a mutex whose poison is ignored.
+#[repr(C)]
 pub(crate) struct Latch<T> {
+    // First, beside what the value has first: most often the same line of the cache.
     is_held: AtomicBool,
     value: UnsafeCell<T>,
 }

@@ -11,7 +11,7 @@ use anyport::rt::net::{TcpListener as Listener, TcpStream};
 use anyport::rt::{self, Runtime, Shutdown, time};
 use anyport::{Error, ErrorKind};
 
-use super::framed::Frames;
+use super::framed::{FrameAssembler, Frames};
 use super::port::{kind_of, workers};
 use super::whole::whole;
 use super::{Echo, Running};
@@ -72,28 +72,41 @@ async fn accept(listener: Listener, echo: Arc<Echo>) {
 async fn connection(stream: TcpStream, echo: Arc<Echo>) {
     // Small answers leave at once; a system that refuses this still echoes.
     let _ = stream.set_nodelay(true);
-    if let Err(error) = serve(stream, &echo).await
+    let ended = match echo.assembler() {
+        None => send_back(stream, &echo).await,
+        Some(assembler) => send_back_framed(stream, &echo, assembler).await,
+    };
+    if let Err(error) = ended
         && error.kind() != ErrorKind::Closed
     {
         echo.counters.on_error(format_args!("{:?}", error.kind()));
     }
 }
 
-async fn serve(mut stream: TcpStream, echo: &Echo) -> Result<(), Error> {
-    let mut assembler = echo.assembler();
+async fn send_back(mut stream: TcpStream, echo: &Echo) -> Result<(), Error> {
     loop {
         let received = stream.recv().await?;
         if received.is_empty() {
-            if assembler.is_some_and(|frames| !frames.is_between_frames()) {
+            return stream.flush().await;
+        }
+        echo.stall.on_messages(1);
+        stream.send(received).await?;
+    }
+}
+
+async fn send_back_framed(
+    mut stream: TcpStream,
+    echo: &Echo,
+    mut assembler: FrameAssembler,
+) -> Result<(), Error> {
+    loop {
+        let received = stream.recv().await?;
+        if received.is_empty() {
+            if !assembler.is_between_frames() {
                 echo.counters.on_error("end inside a frame");
             }
             return stream.flush().await;
         }
-        let Some(assembler) = &mut assembler else {
-            echo.stall.on_messages(1);
-            stream.send(received).await?;
-            continue;
-        };
         let Frames { count, bytes, too_long } = assembler.push(received.as_slice());
         if let Some(answer) = whole(received, bytes, count, &echo.stall) {
             stream.send(answer).await?;

@@ -1,29 +1,39 @@
 //! Every task that lives, so that a shutdown finds them all.
 
+use crate::atomic::CachePadded;
 use crate::latch::Latch;
 use crate::sys::{Condvar, now};
 use slab::Slab;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
 /// What others may know and do of one task.
 pub(super) struct TaskState {
+    registry: Arc<Registry>,
     is_aborted: AtomicBool,
-    waker: Latch<Option<Waker>>,
+    calling: Latch<Calling>,
+}
+
+/// How the task is called.
+#[derive(Default)]
+struct Calling {
+    waker: Option<Waker>,
+    /// It is over, and there is nothing to abort.
+    is_over: bool,
 }
 
 impl TaskState {
-    pub(super) fn is_aborted(&self) -> bool {
-        self.is_aborted.load(Ordering::Acquire)
-    }
-
     /// The task is polled once more, and ends there.
     pub(super) fn abort(&self) {
-        self.is_aborted.store(true, Ordering::Release);
+        let calling = self.calling.lock();
+        if !calling.is_over && !self.is_aborted.swap(true, Ordering::AcqRel) {
+            self.registry.aborted.fetch_add(1, Ordering::AcqRel);
+        }
+        let waker = calling.waker.clone();
+        drop(calling);
         turn_point!();
-        let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -32,11 +42,17 @@ impl TaskState {
     /// How the task is woken, from its making on. It refers to the task, which owns this: `forget`
     /// breaks the circle.
     pub(super) fn set_waker(&self, waker: Waker) {
-        *self.waker.lock() = Some(waker);
+        self.calling.lock().waker = Some(waker);
     }
 
     fn forget(&self) {
-        let waker = self.waker.lock().take();
+        let mut calling = self.calling.lock();
+        calling.is_over = true;
+        if self.is_aborted.load(Ordering::Acquire) {
+            self.registry.aborted.fetch_sub(1, Ordering::AcqRel);
+        }
+        let waker = calling.waker.take();
+        drop(calling);
         drop(waker);
     }
 }
@@ -46,6 +62,9 @@ impl TaskState {
 pub(super) struct Registry {
     tasks: Mutex<Tasks>,
     emptied: Condvar,
+    /// Tasks that are aborted and live. Every poll of every task asks whether there are any, before
+    /// it looks at what is known of its own, which lies elsewhere in memory.
+    aborted: CachePadded<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -59,14 +78,29 @@ struct Tasks {
 pub(super) struct Entry {
     registry: Arc<Registry>,
     key: usize,
-    pub(super) state: Arc<TaskState>,
+    state: Arc<TaskState>,
+}
+
+impl Entry {
+    pub(super) fn state(&self) -> &Arc<TaskState> {
+        &self.state
+    }
+
+    /// True from the wake-up on with which the task was aborted.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.registry.aborted.load(Ordering::Acquire) > 0
+            && self.state.is_aborted.load(Ordering::Acquire)
+    }
 }
 
 impl Registry {
     /// A place for a new task; `None` after `close`.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Entry> {
-        let state =
-            Arc::new(TaskState { is_aborted: AtomicBool::new(false), waker: Latch::new(None) });
+        let state = Arc::new(TaskState {
+            registry: Arc::clone(self),
+            is_aborted: AtomicBool::new(false),
+            calling: Latch::new(Calling::default()),
+        });
         let mut tasks = self.lock();
         if tasks.is_closed {
             return None;
@@ -125,5 +159,41 @@ impl Drop for Entry {
         }
         drop(tasks);
         drop(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aborted(registry: &Registry) -> usize {
+        registry.aborted.load(Ordering::Acquire)
+    }
+
+    #[test]
+    fn an_aborted_task_counts_once_until_it_is_over() {
+        let registry = Arc::new(Registry::default());
+        let (task, other) = (registry.enter().expect("open"), registry.enter().expect("open"));
+        let state = Arc::clone(task.state());
+        assert!(!task.is_aborted());
+        state.abort();
+        state.abort();
+        assert_eq!((aborted(&registry), task.is_aborted(), other.is_aborted()), (1, true, false));
+        drop(task);
+        assert_eq!(aborted(&registry), 0);
+        // Nobody is left who would take it back.
+        state.abort();
+        assert_eq!(aborted(&registry), 0);
+    }
+
+    #[test]
+    fn a_closed_registry_has_aborted_all() {
+        let registry = Arc::new(Registry::default());
+        let tasks: Vec<Entry> = (0..3).map(|_| registry.enter().expect("open")).collect();
+        registry.close();
+        assert!(registry.enter().is_none() && tasks.iter().all(Entry::is_aborted));
+        assert_eq!(aborted(&registry), 3);
+        drop(tasks);
+        assert_eq!((aborted(&registry), registry.counts()), (0, (0, 3)));
     }
 }

@@ -16,10 +16,12 @@ const SHUT_DOWN: &str = "its runtime was shut down";
 
 pin_project! {
     /// A spawned future: it ends when it is aborted, and a panic in it is a result.
+    #[repr(C)]
     struct Spawned<F> {
+        // First, beside what the executor keeps of the task: every poll asks it.
+        entry: Entry,
         #[pin]
         future: Option<F>,
-        entry: Entry,
     }
 
     impl<F> PinnedDrop for Spawned<F> {
@@ -55,7 +57,7 @@ impl<F: Future> Future for Spawned<F> {
         let mut this = self.project();
         turn_point!();
         let poll = match this.future.as_mut().as_pin_mut() {
-            Some(future) if !this.entry.state.is_aborted() => {
+            Some(future) if !this.entry.is_aborted() => {
                 catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
             }
             _ => Ok(Poll::Pending),
@@ -63,7 +65,7 @@ impl<F: Future> Future for Spawned<F> {
         turn_point!();
         let result = match poll {
             Ok(Poll::Ready(output)) => Ok(output),
-            Ok(Poll::Pending) if !this.entry.state.is_aborted() => return Poll::Pending,
+            Ok(Poll::Pending) if !this.entry.is_aborted() => return Poll::Pending,
             Ok(Poll::Pending) => Err(JoinError::cancelled(ABORTED)),
             Err(payload) => Err(JoinError::panicked(payload)),
         };
@@ -91,7 +93,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let state = Arc::clone(&entry.state);
+    let state = Arc::clone(entry.state());
     let (runnable, task) = async_task::spawn(Spawned { future: Some(future), entry }, schedule);
     turn_point!();
     state.set_waker(runnable.waker());

@@ -21,13 +21,14 @@ const ENDS: u64 = 1 << 61;
 /// The rest of the word: bytes.
 const BYTES: u64 = ENDS - 1;
 
-/// See the module documentation.
+/// See the module documentation. What every send passes comes first.
+#[repr(C)]
 pub(super) struct Backlog {
     word: AtomicU64,
-    waiter: Latch<Option<Waker>>,
-    failure: Latch<Option<Error>>,
     /// Who waits for a backlog is called when it is below this, so that it is not called for each.
     calls_below: u64,
+    waiter: Latch<Option<Waker>>,
+    failure: Latch<Option<Error>>,
 }
 
 impl Backlog {

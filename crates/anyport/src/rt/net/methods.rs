@@ -12,8 +12,11 @@ macro_rules! receiving_methods {
         ///
         /// # Errors
         /// `Reset`, after the bytes that arrived before it.
-        pub async fn recv(&mut self) -> Result<$crate::buf::Buffer, $crate::Error> {
-            self.connection.wait_to_receive(|cx| self.connection.poll_recv(cx)).await
+        pub fn recv(
+            &mut self,
+        ) -> impl Future<Output = Result<$crate::buf::Buffer, $crate::Error>> + Send {
+            let connection = &self.connection;
+            connection.wait_to_receive(move |cx| connection.poll_recv(cx))
         }
 
         /// Receives into `buffer`, up to its capacity, and gives it back; 0 bytes: the peer has ended its
@@ -65,12 +68,13 @@ macro_rules! sending_methods {
         /// What the sends before it failed with, such as `Reset`; `ShutDown` after a shutdown; `Limit`
         /// while the port has as many operations as it may. A failure after the bytes were handed over
         /// is told by the next call, and by [`flush`](Self::flush).
-        pub async fn send(
+        pub fn send(
             &mut self,
             buffers: impl Into<$crate::buf::Buffers>,
-        ) -> Result<(), $crate::Error> {
+        ) -> impl Future<Output = Result<(), $crate::Error>> + Send {
+            let connection = &self.connection;
             let mut buffers = Some(buffers.into());
-            self.connection.wait_to_send(|cx| self.connection.poll_send(cx, &mut buffers)).await
+            connection.wait_to_send(move |cx| connection.poll_send(cx, &mut buffers))
         }
 
         /// As [`send`](Self::send), at once or not at all: while more than 256 KiB wait to be sent

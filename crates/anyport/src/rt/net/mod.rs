@@ -55,6 +55,7 @@ mod datagrams;
 mod listener;
 mod methods;
 mod once;
+mod pieces;
 mod reading;
 mod resolve;
 mod split;

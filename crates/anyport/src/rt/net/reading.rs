@@ -11,13 +11,14 @@
 mod copying;
 
 use super::connection::Connection;
+use super::pieces::{Piece, Pieces};
 use crate::buf::{Buffer, Buffers};
 use crate::error::{Error, ErrorKind};
 use crate::latch::LatchGuard;
 use crate::op::Operation;
 use crate::rt::budget;
 use crate::rt::context::{Context, Ended};
-use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, Waker};
 
@@ -31,19 +32,23 @@ const SPENT_MAX: usize = 8;
 /// Pieces that were used up, to be dropped when the side is free again.
 type Spent = [Option<Piece>; SPENT_MAX];
 
+/// What every message passes comes first, and the rest lies behind it: see [`Connection`].
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Reading {
-    waiting: VecDeque<Piece>,
     under_way: UnderWay,
-    /// How it ended, once what waits was taken.
-    end: Option<Result<(), Error>>,
-    waker: Option<Waker>,
-    /// A direct read was dropped, or never came back for its buffer: what it brings joins the rest.
-    is_direct_dropped: bool,
-    /// The buffer of a direct read that is over, for the future that waits for it.
-    direct: Option<(Result<usize, Error>, Buffer)>,
+    is_over: IsOver,
     /// Nobody reads any more.
     is_closed: bool,
+    /// A direct read was dropped, or never came back for its buffer: what it brings joins the rest.
+    is_direct_dropped: bool,
+    waker: Option<Waker>,
+    waiting: Pieces,
+    /// Why it failed, if it did.
+    failure: Option<Error>,
+    /// The buffer of a direct read that is over, for the future that waits for it: if `under_way` is
+    /// `Brought`.
+    direct: Option<(Result<usize, Error>, Buffer)>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -55,20 +60,18 @@ enum UnderWay {
         is_pausing: bool,
     },
     Direct(Operation),
+    /// A direct read is over, and nobody has taken what it brought.
+    Brought,
 }
 
-/// Bytes that arrived and were not taken. Their end is kept beside the buffer: a boxed slice does not
-/// know how much of it was received.
-struct Piece {
-    buffer: Buffer,
-    start: usize,
-    end: usize,
-}
-
-impl Piece {
-    fn bytes(&self) -> &[u8] {
-        &self.buffer.as_slice()[self.start..self.end]
-    }
+/// Whether it is over once what waits was taken.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum IsOver {
+    #[default]
+    No,
+    /// The peer has ended its side.
+    Ended,
+    Failed,
 }
 
 impl Reading {
@@ -77,29 +80,18 @@ impl Reading {
         self.waiting.iter().take(SPENT_MAX).map(Piece::bytes)
     }
 
-    /// The oldest piece.
-    fn pop(&mut self) -> Option<Piece> {
-        let piece = self.waiting.pop_front();
-        if self.waiting.is_empty() {
-            // Begins anew at the start of its memory: a thousand idle queues that each go around
-            // in theirs fill the cache with it.
-            self.waiting.clear();
-        }
-        piece
-    }
-
     /// The first `len` bytes of `pieces` were taken; the pieces that are used up come back.
     fn consume(&mut self, mut len: usize) -> Spent {
         let mut spent = Spent::default();
         for place in &mut spent {
-            let Some(piece) = self.waiting.front_mut() else { break };
+            let Some(piece) = self.waiting.first_mut() else { break };
             let rest = piece.bytes().len();
             if len < rest {
-                piece.start += len;
+                piece.advance(len);
                 break;
             }
             len -= rest;
-            *place = self.pop();
+            *place = self.waiting.pop();
         }
         spent
     }
@@ -110,7 +102,7 @@ impl Reading {
             return buffers;
         }
         match buffers.into_one() {
-            Some(buffer) => self.waiting.push_back(Piece { buffer, start: 0, end: len }),
+            Some(buffer) => self.waiting.push(Piece::new(buffer, len)),
             None => debug_assert!(false, "a receive into one buffer gives one back"),
         }
         Buffers::None
@@ -118,18 +110,32 @@ impl Reading {
 
     /// Keeps what a direct read brought that was dropped meanwhile; what is not kept comes back.
     fn keep_direct(&mut self) -> Buffers {
-        let Some((result, buffer)) = self.direct.take() else { return Buffers::None };
+        let Some((result, buffer)) = self.take_direct() else { return Buffers::None };
         match result {
-            Ok(0) => self.end = Some(Ok(())),
+            Ok(0) => self.end(),
             Ok(len) => return self.push(buffer.into(), len),
             Err(error) => self.fail(error),
         }
         buffer.into()
     }
 
+    /// What a direct read brought, if one is over.
+    fn take_direct(&mut self) -> Option<(Result<usize, Error>, Buffer)> {
+        if !matches!(self.under_way, UnderWay::Brought) {
+            return None;
+        }
+        self.under_way = UnderWay::Nothing;
+        self.direct.take()
+    }
+
+    fn end(&mut self) {
+        self.is_over = IsOver::Ended;
+    }
+
     fn fail(&mut self, error: Error) {
         if error.kind() != ErrorKind::Cancelled || self.is_closed {
-            self.end = Some(Err(error));
+            self.failure = Some(error);
+            self.is_over = IsOver::Failed;
         }
     }
 
@@ -143,17 +149,11 @@ impl Reading {
 
 impl Connection {
     /// Waits until `poll` is ready, which is one of the polls below.
-    pub(super) async fn wait_to_receive<R>(
-        &self,
-        mut poll: impl FnMut(&mut task::Context<'_>) -> Poll<R>,
-    ) -> R {
-        let mut waits = Waits { connection: self, is_pending: false };
-        std::future::poll_fn(|cx| {
-            let polled = poll(cx);
-            waits.is_pending = polled.is_pending();
-            polled
-        })
-        .await
+    pub(super) fn wait_to_receive<R, P>(&self, poll: P) -> impl Future<Output = R>
+    where
+        P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
+    {
+        Waits { connection: self, is_pending: false, poll }
     }
 
     /// The next bytes, in the buffer in which they came; an empty one: the peer has ended its side.
@@ -163,7 +163,7 @@ impl Connection {
     ) -> Poll<Result<Buffer, Error>> {
         let reading = task::ready!(self.poll_some(cx, true))?;
         let Some(mut reading) = reading else { return Poll::Ready(Ok(Buffer::from(Vec::new()))) };
-        let piece = reading.pop();
+        let piece = reading.waiting.pop();
         drop(reading);
         match piece {
             Some(piece) if piece.bytes().len() == piece.buffer.len() => {
@@ -259,7 +259,7 @@ impl Connection {
 
     fn poll_direct(&self, cx: &task::Context<'_>) -> Poll<(Result<usize, Error>, Buffer)> {
         let mut reading = self.reading.lock();
-        if let Some(ended) = reading.direct.take() {
+        if let Some(ended) = reading.take_direct() {
             return Poll::Ready(ended);
         }
         let before = reading.register(cx);
@@ -277,7 +277,7 @@ impl Connection {
     ) -> Poll<Result<Option<LatchGuard<'_, Reading>>, Error>> {
         task::ready!(budget::poll_proceed(cx));
         let mut reading = self.reading.lock();
-        if reading.direct.is_some() {
+        if matches!(reading.under_way, UnderWay::Brought) {
             // Of a read whose future was forgotten: nobody else can be waiting for it.
             let unkept = reading.keep_direct();
             drop(reading);
@@ -287,10 +287,10 @@ impl Connection {
         if !reading.waiting.is_empty() {
             return Poll::Ready(Ok(Some(reading)));
         }
-        match reading.end {
-            Some(Ok(())) => return Poll::Ready(Ok(None)),
-            Some(Err(error)) => return Poll::Ready(Err(error)),
-            None => {}
+        match (reading.is_over, reading.failure) {
+            (IsOver::No, _) => {}
+            (IsOver::Failed, Some(error)) => return Poll::Ready(Err(error)),
+            (IsOver::Ended | IsOver::Failed, _) => return Poll::Ready(Ok(None)),
         }
         if matches!(reading.under_way, UnderWay::Nothing) {
             if !must_stream {
@@ -317,7 +317,7 @@ impl Connection {
         let mut reading = self.reading.lock();
         let mut unkept = Buffers::None;
         match result {
-            Ok(0) => reading.end = Some(Ok(())),
+            Ok(0) => reading.end(),
             Ok(len) => unkept = reading.push(buffers, len),
             Err(error) => reading.fail(error),
         }
@@ -334,7 +334,7 @@ impl Connection {
             reading.under_way = UnderWay::Nothing;
         }
         // A reader that came while it paused starts it again.
-        let has_news = !more || !reading.waiting.is_empty() || reading.end.is_some();
+        let has_news = !more || !reading.waiting.is_empty() || reading.is_over != IsOver::No;
         let waker = has_news.then(|| reading.waker.take()).flatten();
         drop(reading);
         drop(unkept);
@@ -350,7 +350,7 @@ impl Connection {
     /// A direct read is over.
     pub(super) fn on_direct(&self, packet: Ended) {
         let mut reading = self.reading.lock();
-        reading.under_way = UnderWay::Nothing;
+        reading.under_way = UnderWay::Brought;
         let buffer = packet.buffers.into_one().unwrap_or_default();
         reading.direct = Some((packet.result, buffer));
         let unkept = match reading.is_direct_dropped {
@@ -388,12 +388,29 @@ impl Connection {
 
 /// A future that waits to receive. Given up, its waker goes at once: it refers to a task, and to the
 /// runtime of that task, either of which may end long before something arrives.
-struct Waits<'a> {
+///
+/// It lies in each task that serves a connection, for most of its life: a future of its own is a third
+/// of what the same in `async` would be.
+struct Waits<'a, P> {
     connection: &'a Connection,
     is_pending: bool,
+    poll: P,
 }
 
-impl Drop for Waits<'_> {
+impl<R, P> Future for Waits<'_, P>
+where
+    P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
+{
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<R> {
+        let polled = (self.poll)(cx);
+        self.is_pending = polled.is_pending();
+        polled
+    }
+}
+
+impl<P> Drop for Waits<'_, P> {
     fn drop(&mut self) {
         if self.is_pending {
             let waker = self.connection.reading.lock().waker.take();

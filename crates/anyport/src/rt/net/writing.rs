@@ -21,6 +21,7 @@ use crate::rt::context::{Context, Ended};
 use crate::rt::fs::File;
 use std::future::poll_fn;
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{self, Poll, Waker};
@@ -31,9 +32,10 @@ const BACKLOG_MAX: usize = 256 * 1024;
 /// A send waits until less than this is left, so that it does not wait for each.
 const RESUME_BELOW: usize = BACKLOG_MAX / 2;
 
+#[repr(C)]
 pub(super) struct Writing {
-    backlog: Backlog,
     sent: AtomicU64,
+    backlog: Backlog,
     awaited: Latch<Awaited>,
     #[cfg(any(feature = "futures-io", feature = "hyper"))]
     closing: Latch<closing::Closing>,
@@ -160,17 +162,11 @@ impl Writing {
 
 impl Connection {
     /// Waits until `poll` is ready, which is one that waits for the backlog.
-    pub(super) async fn wait_to_send<R>(
-        &self,
-        mut poll: impl FnMut(&mut task::Context<'_>) -> Poll<R>,
-    ) -> R {
-        let mut waits = Waits { writing: &self.writing, is_pending: false };
-        poll_fn(|cx| {
-            let polled = poll(cx);
-            waits.is_pending = polled.is_pending();
-            polled
-        })
-        .await
+    pub(super) fn wait_to_send<R, P>(&self, poll: P) -> impl Future<Output = R>
+    where
+        P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
+    {
+        Waits { writing: &self.writing, is_pending: false, poll }
     }
 
     /// Hands `buffers` to the system, now or behind what was handed over before.
@@ -361,12 +357,26 @@ impl Connection {
 
 /// A future that waits for the backlog. Given up, its waker goes at once: it refers to a task, and to
 /// the runtime of that task, either of which may end long before the peer reads.
-struct Waits<'a> {
+struct Waits<'a, P> {
     writing: &'a Writing,
     is_pending: bool,
+    poll: P,
 }
 
-impl Drop for Waits<'_> {
+impl<R, P> Future for Waits<'_, P>
+where
+    P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
+{
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<R> {
+        let polled = (self.poll)(cx);
+        self.is_pending = polled.is_pending();
+        polled
+    }
+}
+
+impl<P> Drop for Waits<'_, P> {
     fn drop(&mut self) {
         if self.is_pending {
             self.writing.backlog.forget_waiter();
