@@ -11,6 +11,8 @@ use std::mem::ManuallyDrop;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A socket of the system as the standard library owns it.
 pub(crate) use std::os::fd::OwnedFd as OwnedSocket;
@@ -43,12 +45,38 @@ pub(crate) fn spread_connections(socket: &SockRef<'_>) -> io::Result<()> {
     }
 }
 
+/// An answer that stays, in one byte. Several may ask at the same time, and are told the same.
+#[cfg(target_os = "linux")]
+#[derive(Default)]
+struct Answer(AtomicU8);
+
+#[cfg(target_os = "linux")]
+impl Answer {
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+
+    fn get_or_ask(&self, ask: impl FnOnce() -> bool) -> bool {
+        match self.0.load(Ordering::Relaxed) {
+            Self::YES => true,
+            Self::NO => false,
+            _ => {
+                let answer = ask();
+                self.0.store(if answer { Self::YES } else { Self::NO }, Ordering::Relaxed);
+                answer
+            }
+        }
+    }
+}
+
 /// A descriptor with what its backend keeps about it.
 pub(crate) struct Descriptor {
     fd: ManuallyDrop<OwnedFd>,
     is_socket: bool,
     is_datagram: bool,
     is_given_away: bool,
+    /// Whether it is a local socket: asked when it is first wanted, by whoever it is.
+    #[cfg(target_os = "linux")]
+    is_local: Answer,
     /// Of the readiness backend; absent for files and for other backends.
     pub(in crate::sys) registration: Option<Registration>,
 }
@@ -92,7 +120,22 @@ impl Descriptor {
 
     fn new(fd: OwnedFd, is_socket: bool) -> Self {
         let fd = ManuallyDrop::new(fd);
-        Descriptor { fd, is_socket, is_datagram: false, is_given_away: false, registration: None }
+        Descriptor {
+            fd,
+            is_socket,
+            is_datagram: false,
+            is_given_away: false,
+            #[cfg(target_os = "linux")]
+            is_local: Answer::default(),
+            registration: None,
+        }
+    }
+
+    /// True for a local socket. The system is asked once: a stream that moves between threads is
+    /// begun again by the dozen, while others wait.
+    #[cfg(target_os = "linux")]
+    pub(in crate::sys) fn is_local(&self) -> bool {
+        self.is_local.get_or_ask(|| matches!(self.socket().domain(), Ok(socket2::Domain::UNIX)))
     }
 
     pub(crate) fn is_socket(&self) -> bool {
@@ -232,4 +275,31 @@ impl Drop for Descriptor {
 fn is_seekable(data: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::FileTypeExt;
     data.file_type().is_file() || data.file_type().is_block_device()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::os::unix::net::UnixDatagram;
+
+    #[test]
+    fn a_local_socket_is_known_from_others() {
+        let (local, _peer) = UnixDatagram::pair().expect("a pair");
+        let inet = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        for (socket, is_local) in [(Socket::from(local), true), (Socket::from(inet), false)] {
+            let descriptor = Descriptor::from_socket(socket).map_err(|(error, _)| error);
+            let descriptor = descriptor.expect("it is a socket");
+            assert_eq!((descriptor.is_local(), descriptor.is_local()), (is_local, is_local));
+        }
+    }
+
+    #[test]
+    fn an_answer_is_asked_for_once() {
+        for told in [true, false] {
+            let answer = Answer::default();
+            assert_eq!(answer.get_or_ask(|| told), told);
+            assert_eq!(answer.get_or_ask(|| unreachable!("it is known")), told);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::super::{Outcome, Request, RequestKind, Token};
 use crate::buf::SizeClass;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
-use socket2::{Domain, Socket};
+use socket2::Socket;
 use std::os::fd::{FromRawFd, RawFd};
 
 /// What a completion belongs to.
@@ -171,8 +171,7 @@ pub(super) unsafe fn entry(
 /// True for a local socket: a multishot receive may never tell of its end, when that comes right
 /// behind bytes. A socket of TCP says with the bytes that there is more.
 pub(super) fn may_miss_its_end(descriptor: &Descriptor) -> bool {
-    // A call for each time that a stream is armed: once for most.
-    matches!(descriptor.socket().domain(), Ok(Domain::UNIX))
+    descriptor.is_local()
 }
 
 /// The word that a request's completions carry; `lends` says whether its lane lends the kernel
