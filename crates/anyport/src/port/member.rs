@@ -258,8 +258,8 @@ impl Membership {
             .unwrap_or(clerk_lane)
     }
 
-    /// One of the streams whose packets the calling thread has, if it is of this crew and has any: they
-    /// are its no more.
+    /// One of the streams whose packets the calling thread has, if it is of this crew and has any: that
+    /// one is its no more.
     pub(super) fn pop_held(crew: &Arc<Crew>) -> Option<Held> {
         MEMBERSHIP
             .try_with(|m| {

@@ -408,6 +408,7 @@ impl<T: Send + 'static> PortInner<T> {
     /// The calling thread is done with the packets that it has taken, though not back yet: their streams
     /// may go on meanwhile.
     pub(super) fn release_streams(&self) {
+        // In any order: each is a stream of its own.
         while let Some(Held { token, lane, is_last }) = Membership::pop_held(&self.crew) {
             self.core
                 .release_stream(lane.unwrap_or_else(|| self.core.backend().clerk_lane()), token);

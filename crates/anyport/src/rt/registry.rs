@@ -1,17 +1,17 @@
 //! Every task that lives, so that a shutdown finds them all.
 
-use crate::atomic::CachePadded;
+use crate::atomic::{AtomicBool, AtomicUsize, CachePadded, Ordering};
 use crate::latch::Latch;
 use crate::sys::{Condvar, now};
 use slab::Slab;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
 /// What others may know and do of one task.
 pub(super) struct TaskState {
-    registry: Arc<Registry>,
+    /// Of the registry, which need not outlive whoever keeps a handle of a task.
+    aborted: Arc<Aborted>,
     is_aborted: AtomicBool,
     calling: Latch<Calling>,
 }
@@ -29,7 +29,7 @@ impl TaskState {
     pub(super) fn abort(&self) {
         let calling = self.calling.lock();
         if !calling.is_over && !self.is_aborted.swap(true, Ordering::AcqRel) {
-            self.registry.aborted.fetch_add(1, Ordering::AcqRel);
+            self.aborted.fetch_add(1, Ordering::AcqRel);
         }
         let waker = calling.waker.clone();
         drop(calling);
@@ -49,7 +49,7 @@ impl TaskState {
         let mut calling = self.calling.lock();
         calling.is_over = true;
         if self.is_aborted.load(Ordering::Acquire) {
-            self.registry.aborted.fetch_sub(1, Ordering::AcqRel);
+            self.aborted.fetch_sub(1, Ordering::AcqRel);
         }
         let waker = calling.waker.take();
         drop(calling);
@@ -62,10 +62,12 @@ impl TaskState {
 pub(super) struct Registry {
     tasks: Mutex<Tasks>,
     emptied: Condvar,
-    /// Tasks that are aborted and live. Every poll of every task asks whether there are any, before
-    /// it looks at what is known of its own, which lies elsewhere in memory.
-    aborted: CachePadded<AtomicUsize>,
+    aborted: Arc<Aborted>,
 }
+
+/// Tasks that are aborted and live. Every poll of every task asks whether there are any, before it looks
+/// at what is known of its own, which lies elsewhere in memory.
+type Aborted = CachePadded<AtomicUsize>;
 
 #[derive(Default)]
 struct Tasks {
@@ -97,7 +99,7 @@ impl Registry {
     /// A place for a new task; `None` after `close`.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Entry> {
         let state = Arc::new(TaskState {
-            registry: Arc::clone(self),
+            aborted: Arc::clone(&self.aborted),
             is_aborted: AtomicBool::new(false),
             calling: Latch::new(Calling::default()),
         });
@@ -162,7 +164,11 @@ impl Drop for Entry {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+#[path = "registry_loom.rs"]
+mod loom_registry;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

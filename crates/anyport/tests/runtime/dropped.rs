@@ -1,18 +1,21 @@
 //! What a dropped future leaves behind: no byte and no connection is lost, and none comes twice.
 
+use super::streams::close_by_reset;
 use super::world::{
     Checked, Numbers, PeerStream, any_local, bytes, connect, give_up_after, is_of_no_system, pair,
     reads_all, runtime, wait_until,
 };
-use anyport::BackendKind;
 use anyport::buf::Buffer;
 use anyport::net::Socket;
 use anyport::rt::net::{TcpListener, TcpStream};
 use anyport::rt::{self, Handle, Runtime};
+use anyport::{BackendKind, ErrorKind};
+use std::future::poll_fn;
 use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 /// Races that each test runs; a run of a million is `ANYPORT_RACES=1000000`.
@@ -79,6 +82,84 @@ pub(crate) fn a_dropped_read_loses_no_byte(kind: BackendKind) {
             assert!(peer.join().expect("it ends") >= checked.position);
         }))
         .expect("it does not panic");
+}
+
+/// Polls `future` once, which waits, and never drops it. Its address stays, so that nobody takes it for a
+/// leak.
+async fn forget_waiting(future: impl Future) {
+    static FORGOTTEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let mut future = Box::pin(future);
+    poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending(), "there is nothing yet");
+        Poll::Ready(())
+    })
+    .await;
+    FORGOTTEN.lock().expect("no panic").push(std::ptr::from_ref(&*future).addr());
+    std::mem::forget(future);
+}
+
+pub(crate) fn a_forgotten_read_leaves_what_it_brings_to_the_next(kind: BackendKind) {
+    let runtime = runtime(kind);
+    runtime.block_on(async {
+        let (mut stream, mut peer) = pair();
+        for text in ["first", "second"] {
+            forget_waiting(stream.read(Vec::with_capacity(8))).await;
+            peer.write_all(text.as_bytes()).expect("sent");
+            let (result, buffer) = stream.read(Vec::with_capacity(8)).await;
+            assert_eq!(
+                (result.expect("it arrives"), buffer.as_slice()),
+                (text.len(), text.as_bytes())
+            );
+        }
+        forget_waiting(stream.read(Vec::with_capacity(8))).await;
+        peer.write_all(b"third").expect("sent");
+        assert_eq!(stream.recv().await.expect("it arrives").as_slice(), b"third");
+        peer.write_all(b"fourth").expect("sent");
+        assert_eq!(stream.recv().await.expect("it arrives").as_slice(), b"fourth");
+
+        let (mut stream, peer) = pair();
+        forget_waiting(stream.read(Vec::with_capacity(8))).await;
+        drop(peer);
+        for _ in 0..2 {
+            assert!(stream.recv().await.expect("a clean end").is_empty());
+        }
+
+        let (mut stream, peer) = pair();
+        forget_waiting(stream.read(Vec::with_capacity(8))).await;
+        close_by_reset(peer);
+        for _ in 0..2 {
+            assert_eq!(stream.recv().await.expect_err("it was reset").kind(), ErrorKind::Reset);
+        }
+    });
+}
+
+/// A `send` that is polled again would say that it has sent, and a `recv` take the next one's bytes.
+pub(crate) fn a_future_of_a_stream_that_is_over_is_not_polled_again(kind: BackendKind) {
+    let runtime = runtime(kind);
+    let ends = |future: Pin<&mut dyn Future<Output = ()>>| {
+        let mut future = future;
+        let ready = poll_fn(|cx| future.as_mut().poll(cx));
+        runtime.block_on(ready);
+        let again = AssertUnwindSafe(|| {
+            let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        });
+        assert!(catch_unwind(again).is_err());
+    };
+    let (mut stream, mut peer) = {
+        let _entered = runtime.handle().enter();
+        pair()
+    };
+    peer.write_all(b"one").expect("sent");
+    ends(pin!(mapped(stream.recv())));
+    ends(pin!(mapped(stream.send("two"))));
+    let mut came = [0; 3];
+    peer.read_exact(&mut came).expect("it arrives");
+    assert_eq!(&came, b"two");
+}
+
+/// What `async` would wrap would say by itself that it is over.
+fn mapped<F: Future + Unpin>(mut future: F) -> impl Future<Output = ()> {
+    poll_fn(move |cx| Pin::new(&mut future).poll(cx).map(drop))
 }
 
 /// A task of the runtime, so that it is polled by workers.

@@ -67,6 +67,8 @@ world::everywhere! {
     datagrams::a_dropped_socket_gives_its_address_up,
     dropped::a_dropped_receive_loses_no_byte,
     dropped::a_dropped_read_loses_no_byte,
+    dropped::a_forgotten_read_leaves_what_it_brings_to_the_next,
+    dropped::a_future_of_a_stream_that_is_over_is_not_polled_again,
     dropped::a_dropped_accept_loses_no_connection,
     dropped::a_dropped_accept_leaves_nothing_behind,
     dropped::a_dropped_receive_or_send_forgets_who_waited,

@@ -353,7 +353,7 @@ pub(crate) fn what_has_ended_or_failed_stays_so(kind: BackendKind) {
     });
 }
 
-fn close_by_reset(stream: PeerStream) {
+pub(crate) fn close_by_reset(stream: PeerStream) {
     let socket = anyport::net::Socket::from(stream);
     socket.set_linger(Some(Duration::ZERO)).expect("it can be set");
 }

@@ -13,8 +13,8 @@ use crate::rt::context::{Context, Ended, Source};
 use crate::rt::shared::Shared;
 use std::sync::Arc;
 
-/// With a thousand connections each message finds most of this no longer in the cache, so what all
-/// messages pass lies together: the socket, the reading side's first fields, the writing side's.
+/// With a thousand connections each message finds most of this no longer in the cache, so each side has
+/// first what all messages pass, and the reading side's lies beside the socket.
 #[repr(C)]
 pub(in crate::rt) struct Connection {
     pub(super) socket: SocketHandle<Context>,

@@ -61,6 +61,8 @@ macro_rules! sending_methods {
         /// Hands bytes over to be sent, one buffer or several, in one operation: they go out in the order
         /// of the calls. Waits only while more than 256 KiB wait to be sent.
         ///
+        /// `buffers` is converted by the call, and nothing sent before the future is polled.
+        ///
         /// # Cancel safety
         /// Either all were handed over or none: before the future is ready the buffers are its own.
         ///

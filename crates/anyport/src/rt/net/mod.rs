@@ -64,6 +64,7 @@ mod udp;
 #[cfg(unix)]
 mod unix;
 mod unsent;
+mod wait;
 mod waiters;
 mod writing;
 

@@ -90,7 +90,7 @@ mod tests {
         assert!(pieces.is_empty() && pieces.pop().is_none());
         let (mut next_in, mut next_out) = (0u8, 0u8);
         // Never empty from the first on, at most three, and empty at the end.
-        for pushes in [1, 2, 1, 0, 2, 1, 0, 0, 0] {
+        for pushes in [2, 2, 1, 0, 2, 0, 0] {
             for _ in 0..pushes {
                 pieces.push(piece(&[next_in]));
                 next_in += 1;

@@ -12,6 +12,7 @@ mod copying;
 
 use super::connection::Connection;
 use super::pieces::{Piece, Pieces};
+use super::wait::Wait;
 use crate::buf::{Buffer, Buffers};
 use crate::error::{Error, ErrorKind};
 use crate::latch::LatchGuard;
@@ -139,6 +140,12 @@ impl Reading {
         }
     }
 
+    /// Why it failed, where it did.
+    fn failure(&self) -> Error {
+        debug_assert!(self.failure.is_some(), "who says that it failed says why");
+        self.failure.unwrap_or_else(|| Error::new(ErrorKind::Other, "receive"))
+    }
+
     fn register(&mut self, cx: &task::Context<'_>) -> Option<Waker> {
         match &mut self.waker {
             Some(waker) if waker.will_wake(cx.waker()) => None,
@@ -153,7 +160,7 @@ impl Connection {
     where
         P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
     {
-        Waits { connection: self, is_pending: false, poll }
+        Waits { connection: self, wait: Wait::Before, poll }
     }
 
     /// The next bytes, in the buffer in which they came; an empty one: the peer has ended its side.
@@ -287,10 +294,10 @@ impl Connection {
         if !reading.waiting.is_empty() {
             return Poll::Ready(Ok(Some(reading)));
         }
-        match (reading.is_over, reading.failure) {
-            (IsOver::No, _) => {}
-            (IsOver::Failed, Some(error)) => return Poll::Ready(Err(error)),
-            (IsOver::Ended | IsOver::Failed, _) => return Poll::Ready(Ok(None)),
+        match reading.is_over {
+            IsOver::No => {}
+            IsOver::Ended => return Poll::Ready(Ok(None)),
+            IsOver::Failed => return Poll::Ready(Err(reading.failure())),
         }
         if matches!(reading.under_way, UnderWay::Nothing) {
             if !must_stream {
@@ -393,7 +400,7 @@ impl Connection {
 /// of what the same in `async` would be.
 struct Waits<'a, P> {
     connection: &'a Connection,
-    is_pending: bool,
+    wait: Wait,
     poll: P,
 }
 
@@ -404,15 +411,16 @@ where
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<R> {
+        self.wait.begin();
         let polled = (self.poll)(cx);
-        self.is_pending = polled.is_pending();
+        self.wait.end(&polled);
         polled
     }
 }
 
 impl<P> Drop for Waits<'_, P> {
     fn drop(&mut self) {
-        if self.is_pending {
+        if self.wait == Wait::Pending {
             let waker = self.connection.reading.lock().waker.take();
             drop(waker);
         }

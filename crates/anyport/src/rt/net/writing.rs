@@ -12,6 +12,7 @@ mod copying;
 use super::backlog::Backlog;
 use super::connection::Connection;
 use super::unsent::Unsent;
+use super::wait::Wait;
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::latch::Latch;
@@ -166,7 +167,7 @@ impl Connection {
     where
         P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
     {
-        Waits { writing: &self.writing, is_pending: false, poll }
+        Waits { writing: &self.writing, wait: Wait::Before, poll }
     }
 
     /// Hands `buffers` to the system, now or behind what was handed over before.
@@ -359,7 +360,7 @@ impl Connection {
 /// the runtime of that task, either of which may end long before the peer reads.
 struct Waits<'a, P> {
     writing: &'a Writing,
-    is_pending: bool,
+    wait: Wait,
     poll: P,
 }
 
@@ -370,15 +371,16 @@ where
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<R> {
+        self.wait.begin();
         let polled = (self.poll)(cx);
-        self.is_pending = polled.is_pending();
+        self.wait.end(&polled);
         polled
     }
 }
 
 impl<P> Drop for Waits<'_, P> {
     fn drop(&mut self) {
-        if self.is_pending {
+        if self.wait == Wait::Pending {
             self.writing.backlog.forget_waiter();
         }
     }

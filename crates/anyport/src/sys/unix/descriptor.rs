@@ -55,14 +55,15 @@ impl Answer {
     const NO: u8 = 1;
     const YES: u8 = 2;
 
-    fn get_or_ask(&self, ask: impl FnOnce() -> bool) -> bool {
+    /// `None` from who is asked is no answer, and is not kept.
+    fn get_or_ask(&self, ask: impl FnOnce() -> Option<bool>) -> Option<bool> {
         match self.0.load(Ordering::Relaxed) {
-            Self::YES => true,
-            Self::NO => false,
+            Self::YES => Some(true),
+            Self::NO => Some(false),
             _ => {
-                let answer = ask();
+                let answer = ask()?;
                 self.0.store(if answer { Self::YES } else { Self::NO }, Ordering::Relaxed);
-                answer
+                Some(answer)
             }
         }
     }
@@ -135,7 +136,8 @@ impl Descriptor {
     /// begun again by the dozen, while others wait.
     #[cfg(target_os = "linux")]
     pub(in crate::sys) fn is_local(&self) -> bool {
-        self.is_local.get_or_ask(|| matches!(self.socket().domain(), Ok(socket2::Domain::UNIX)))
+        let ask = || Some(self.socket().domain().ok()? == socket2::Domain::UNIX);
+        self.is_local.get_or_ask(ask).unwrap_or(false)
     }
 
     pub(crate) fn is_socket(&self) -> bool {
@@ -298,8 +300,9 @@ mod tests {
     fn an_answer_is_asked_for_once() {
         for told in [true, false] {
             let answer = Answer::default();
-            assert_eq!(answer.get_or_ask(|| told), told);
-            assert_eq!(answer.get_or_ask(|| unreachable!("it is known")), told);
+            assert_eq!(answer.get_or_ask(|| None), None);
+            assert_eq!(answer.get_or_ask(|| Some(told)), Some(told));
+            assert_eq!(answer.get_or_ask(|| unreachable!("it is known")), Some(told));
         }
     }
 }
