@@ -71,6 +71,7 @@ statements! {
     threads {
         s05_posted_packets_of_a_thread_leave_in_order,
         s05_packets_of_a_handle_leave_in_order,
+        s05_a_port_that_was_left_alone_goes_on_though_nobody_waits,
         s05_posted_packets_do_not_starve_completions,
         s05_completions_do_not_starve_posted_packets,
         s05_threads_asleep_are_released_last_in_first_out,

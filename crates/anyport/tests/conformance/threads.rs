@@ -57,6 +57,28 @@ pub fn s05_packets_of_a_handle_leave_in_order(kind: BackendKind) {
     assert_nothing_is_left(&port);
 }
 
+/// Longer than any thread of the engine stays awake with nothing to do. Where it is too short for once
+/// less is proved, and nothing fails.
+const QUIET: Duration = Duration::from_millis(100);
+
+pub fn s05_a_port_that_was_left_alone_goes_on_though_nobody_waits(kind: BackendKind) {
+    const OPERATIONS: u8 = 10;
+    let port = port(kind);
+    let (handle, mut peer) = connection(&port, 1);
+    for round in 0..2 {
+        thread::sleep(QUIET);
+        for number in 0..OPERATIONS {
+            handle.send(vec![number], number).expect("started");
+        }
+        let sent: Vec<u8> = (0..OPERATIONS).collect();
+        assert_eq!(read_exactly(&mut peer, sent.len()), sent, "round {round}");
+    }
+    for number in (0..OPERATIONS).chain(0..OPERATIONS) {
+        assert_eq!(get(&port).context, number);
+    }
+    assert_nothing_is_left(&port);
+}
+
 pub fn s05_posted_packets_do_not_starve_completions(kind: BackendKind) {
     let port = port(kind);
     let (handle, mut peer) = connection(&port, 1);

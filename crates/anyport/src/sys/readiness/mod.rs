@@ -176,11 +176,19 @@ impl Readiness {
     pub(super) fn wait(&self, lane: usize, timeout: Option<Duration>) {
         let ready = &*self.ready;
         if lane == ready.clerk_lane() {
+            let is_endless = timeout.is_none();
+            if is_endless {
+                ready.set_clerk_sleeps(true);
+            }
             let timeout = match ready.has_events() {
                 true => Some(timeout.map_or(NEGLECTED_AFTER, |t| t.min(NEGLECTED_AFTER))),
                 false => timeout,
             };
-            return ready.park(lane, timeout);
+            ready.park(lane, timeout);
+            if is_endless {
+                ready.set_clerk_sleeps(false);
+            }
+            return;
         }
         if ready.has_events() {
             return;

@@ -1,7 +1,8 @@
 //! The lanes that sleep while no event waits to be taken.
 //!
-//! Guarantees that an event pushed while a lane of the port sleeps wakes one, that a wake-up given
-//! before a sleep ends that sleep, and that at most one lane at a time polls. Called by
+//! Guarantees that an event pushed while a lane of the port sleeps wakes one, and else the clerk if that
+//! sleeps without end; that a wake-up given before a sleep ends that sleep; and that at most one lane
+//! at a time polls. Called by
 //! `Readiness` for the lanes and by the file threads for what they finish.
 
 use super::super::Event;
@@ -49,16 +50,21 @@ impl Ready {
         }
     }
 
-    /// The lane that never polls and is never woken for an event.
+    /// The lane that never polls, and is woken for an event only when it sleeps without end.
     pub(super) fn clerk_lane(&self) -> usize {
         self.lanes.len() - 1
     }
 
-    /// Adds an event and wakes a lane for it if one sleeps.
+    /// Adds an event and wakes a lane for it if one sleeps. If none does, threads of the port will look
+    /// when they are back; but where none runs either there is only the clerk, and operations that
+    /// stand in line behind this one wait for it.
     pub(super) fn push(&self, event: Event) {
         self.queue.push(event);
-        if self.summary.fetch_add(0, Ordering::AcqRel) >= ONE_SLEEPER {
+        let summary = self.summary.fetch_add(0, Ordering::AcqRel);
+        if summary >= ONE_SLEEPER {
             self.wake_newest();
+        } else if summary & CLERK_SLEEPS != 0 {
+            self.wake(self.clerk_lane());
         }
     }
 
@@ -103,6 +109,14 @@ impl Ready {
             }
             Place::Parks => sleepers.parked.retain(|&parked| parked != lane),
         }
+        self.publish(&sleepers);
+    }
+
+    /// The clerk is about to sleep without end, or has slept. When it is about to, it must look for
+    /// events once more.
+    pub(super) fn set_clerk_sleeps(&self, sleeps: bool) {
+        let mut sleepers = locked(&self.sleepers);
+        sleepers.clerk_sleeps = sleeps;
         self.publish(&sleepers);
     }
 
@@ -216,10 +230,12 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Bit of `Ready::summary`: a lane has the poller's part.
 const HAS_POLLER: usize = 1;
-/// The other bits of `Ready::summary` count the lanes that can be woken.
-const ONE_SLEEPER: usize = 2;
+/// Likewise: the clerk sleeps until it is woken.
+const CLERK_SLEEPS: usize = 2;
+/// The other bits of `Ready::summary` count the lanes that can be woken, without the clerk's.
+const ONE_SLEEPER: usize = 4;
 
-/// Lanes that sleep and that nobody has set out to wake yet. Without the clerk's.
+/// Lanes that sleep and that nobody has set out to wake yet.
 #[derive(Default)]
 struct Sleepers {
     /// The last one parked last.
@@ -227,12 +243,17 @@ struct Sleepers {
     polling: Option<usize>,
     /// A lane polls, or works off what the poll found.
     has_poller: bool,
+    /// Not one of those above: it is the last to be woken.
+    clerk_sleeps: bool,
 }
 
 impl Sleepers {
     fn summary(&self) -> usize {
         let count = self.parked.len() + usize::from(self.polling.is_some());
-        count * ONE_SLEEPER + if self.has_poller { HAS_POLLER } else { 0 }
+        let bit = |is_set, bit| if is_set { bit } else { 0 };
+        count * ONE_SLEEPER
+            + bit(self.has_poller, HAS_POLLER)
+            + bit(self.clerk_sleeps, CLERK_SLEEPS)
     }
 }
 
@@ -305,7 +326,23 @@ mod tests {
             assert!(locked(&ready.lanes[woken].state).is_woken);
         }
         ready.push(event(9));
-        assert!(!locked(&ready.lanes[3].state).is_woken, "the clerk does not wait for events");
+        assert!(!locked(&ready.lanes[3].state).is_woken, "the clerk comes back by itself");
+    }
+
+    #[test]
+    fn an_event_wakes_the_clerk_that_sleeps_without_end_only_when_nobody_else_does() {
+        let ready = ready(1);
+        ready.set_clerk_sleeps(true);
+        ready.enter(0);
+        ready.push(event(9));
+        let is_woken = |lane: usize| locked(&ready.lanes[lane].state).is_woken;
+        assert_eq!((is_woken(0), is_woken(1)), (true, false));
+        ready.push(event(9));
+        assert!(is_woken(1));
+        ready.park(1, None);
+        ready.set_clerk_sleeps(false);
+        ready.push(event(9));
+        assert!(!is_woken(1));
     }
 
     #[test]
