@@ -12,14 +12,13 @@ mod copying;
 
 use super::connection::Connection;
 use super::pieces::{Piece, Pieces};
-use super::wait::Wait;
+use super::wait::{Side, Wait};
 use crate::buf::{Buffer, Buffers};
 use crate::error::{Error, ErrorKind};
-use crate::latch::LatchGuard;
+use crate::latch::{Latch, LatchGuard};
 use crate::op::Operation;
 use crate::rt::budget;
 use crate::rt::context::{Context, Ended};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, Waker};
 
@@ -160,7 +159,7 @@ impl Connection {
     where
         P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
     {
-        Waits { connection: self, wait: Wait::Before, poll }
+        Wait::new(&self.reading, poll)
     }
 
     /// The next bytes, in the buffer in which they came; an empty one: the peer has ended its side.
@@ -393,37 +392,10 @@ impl Connection {
     }
 }
 
-/// A future that waits to receive. Given up, its waker goes at once: it refers to a task, and to the
-/// runtime of that task, either of which may end long before something arrives.
-///
-/// It lies in each task that serves a connection, for most of its life: a future of its own is a third
-/// of what the same in `async` would be.
-struct Waits<'a, P> {
-    connection: &'a Connection,
-    wait: Wait,
-    poll: P,
-}
-
-impl<R, P> Future for Waits<'_, P>
-where
-    P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
-{
-    type Output = R;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<R> {
-        self.wait.begin();
-        let polled = (self.poll)(cx);
-        self.wait.end(&polled);
-        polled
-    }
-}
-
-impl<P> Drop for Waits<'_, P> {
-    fn drop(&mut self) {
-        if self.wait == Wait::Pending {
-            let waker = self.connection.reading.lock().waker.take();
-            drop(waker);
-        }
+impl Side for Latch<Reading> {
+    fn forget_waiter(&self) {
+        let waker = self.lock().waker.take();
+        drop(waker);
     }
 }
 

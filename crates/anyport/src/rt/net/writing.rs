@@ -12,7 +12,7 @@ mod copying;
 use super::backlog::Backlog;
 use super::connection::Connection;
 use super::unsent::Unsent;
-use super::wait::Wait;
+use super::wait::{Side, Wait};
 use crate::buf::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::latch::Latch;
@@ -22,7 +22,6 @@ use crate::rt::context::{Context, Ended};
 use crate::rt::fs::File;
 use std::future::poll_fn;
 use std::net::Shutdown;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{self, Poll, Waker};
@@ -167,7 +166,7 @@ impl Connection {
     where
         P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
     {
-        Waits { writing: &self.writing, wait: Wait::Before, poll }
+        Wait::new(&self.writing.backlog, poll)
     }
 
     /// Hands `buffers` to the system, now or behind what was handed over before.
@@ -356,33 +355,9 @@ impl Connection {
     }
 }
 
-/// A future that waits for the backlog. Given up, its waker goes at once: it refers to a task, and to
-/// the runtime of that task, either of which may end long before the peer reads.
-struct Waits<'a, P> {
-    writing: &'a Writing,
-    wait: Wait,
-    poll: P,
-}
-
-impl<R, P> Future for Waits<'_, P>
-where
-    P: FnMut(&mut task::Context<'_>) -> Poll<R> + Unpin,
-{
-    type Output = R;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<R> {
-        self.wait.begin();
-        let polled = (self.poll)(cx);
-        self.wait.end(&polled);
-        polled
-    }
-}
-
-impl<P> Drop for Waits<'_, P> {
-    fn drop(&mut self) {
-        if self.wait == Wait::Pending {
-            self.writing.backlog.forget_waiter();
-        }
+impl Side for Backlog {
+    fn forget_waiter(&self) {
+        self.forget_waiter();
     }
 }
 
