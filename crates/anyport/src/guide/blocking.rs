@@ -30,6 +30,9 @@
 //! A handler that *computes* keeps its place: it uses the core that the place stands for. Others go
 //! on as long as there are places.
 //!
+//! Where nobody is left to stand in, packets wait until a thread is back. What was started goes on all
+//! the same: large sends, and what stands in line on a handle.
+//!
 //! ```
 //! use anyport::rt::{Runtime, net::TcpStream};
 //! use std::io::Write;

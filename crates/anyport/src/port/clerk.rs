@@ -45,7 +45,8 @@ const LONG_MIN: Duration = Duration::from_millis(32);
 const OVERDUE_MIN: Duration = Duration::from_millis(16);
 
 /// The thread of a lane that stays away for longer is not expected back soon: all that it has under
-/// way is taken over.
+/// way is taken over. A handler that runs for so long does without it too, though nobody else could
+/// handle what comes: what waits in line behind it goes on.
 const AWAY_MAX: Duration = Duration::from_millis(100);
 
 /// How often the drain looks at lanes by itself, beside being woken.
@@ -85,8 +86,9 @@ struct Clerk {
 /// A lane that nobody serves.
 struct Orphan {
     lane: usize,
-    /// False where the only thread of the port is the one that will be back for it.
-    can_be_taken_over: bool,
+    /// It is that of the port's only thread. Nobody else could handle what comes, so it is left
+    /// until that thread has been away for long.
+    is_of_only_thread: bool,
 }
 
 impl Clerk {
@@ -101,8 +103,7 @@ impl Clerk {
                     self.crew.is_clerk_asleep.store(pause >= TICK_SLOW, Ordering::SeqCst);
                     Some(pause)
                 }
-                None if self.may_sleep() => None,
-                None => Some(TICK),
+                None => self.pause_before_sleep(),
             };
             let crew = &self.crew;
             crew.core().backend().wait(crew.core().backend().clerk_lane(), pause);
@@ -118,9 +119,9 @@ impl Clerk {
         core.queue_completions(lane, lane);
     }
 
-    /// Nothing to watch: from here on whoever begins to run wakes the clerk. False when somebody
-    /// has begun meanwhile.
-    fn may_sleep(&mut self) -> bool {
+    /// Nothing to watch: from here on whoever begins to run wakes the clerk. When to look again;
+    /// `None`: it may sleep. Somebody may have begun to run meanwhile, or have left something.
+    fn pause_before_sleep(&mut self) -> Option<Duration> {
         let crew = &self.crew;
         crew.is_clerk_asleep.store(true, Ordering::SeqCst);
         let core = crew.core();
@@ -130,32 +131,32 @@ impl Clerk {
             let running = seats.members().any(|m| m.activity() == Activity::Running);
             (running, Self::orphans(&seats))
         };
-        for Orphan { lane, can_be_taken_over } in orphans {
-            let backend = core.backend();
-            if backend.has_events(lane) {
-                if crew.idle.len_hint() > 0 {
-                    // The next look wakes somebody for them.
-                    return false;
-                }
-            } else if core.live() == 0 || !backend.has_requests(lane) {
-                continue;
-            } else if backend.is_of_thread(lane) {
-                if can_be_taken_over {
-                    // All of it soon.
-                    return false;
-                }
-            } else {
-                backend.watch_orphan(lane);
-            }
+        if is_anybody_running || crew.is_abandoned.load(Ordering::Acquire) {
+            return Some(TICK);
         }
-        !is_anybody_running && !crew.is_abandoned.load(Ordering::Acquire)
+        let mut pause = None;
+        for Orphan { lane, is_of_only_thread } in orphans {
+            let backend = core.backend();
+            let has_events = backend.has_events(lane);
+            if !has_events && (core.live() == 0 || !backend.has_requests(lane)) {
+                continue;
+            }
+            if !has_events && !backend.is_of_thread(lane) {
+                backend.watch_orphan(lane);
+                continue;
+            }
+            // A next look sees to its events, or takes all of it over.
+            let tick = if is_of_only_thread { TICK_SLOW } else { TICK };
+            pause = Some(pause.map_or(tick, |pause| tick.min(pause)));
+        }
+        pause
     }
 
     /// The lanes that nobody serves now.
     fn orphans(seats: &Seats) -> Vec<Orphan> {
-        let is_anybody_else = seats.members().nth(1).is_some();
+        let is_one_alone = seats.members().nth(1).is_none();
         let is_owned = |lane| seats.lane_owners().any(|(owned, _)| owned == lane);
-        let orphan = |lane| Orphan { lane, can_be_taken_over: is_anybody_else || !is_owned(lane) };
+        let orphan = |lane| Orphan { lane, is_of_only_thread: is_one_alone && is_owned(lane) };
         seats.unattended().map(orphan).collect()
     }
 
@@ -174,6 +175,8 @@ impl Clerk {
         let mut has_changed = false;
         let mut wants_help = false;
         let mut is_anybody_off_core = false;
+        // Lanes that any thread may serve, with events that theirs has no time for.
+        let mut left_alone = Vec::new();
         let core = Arc::clone(self.crew.core());
         let backend = core.backend();
         for (seat, actor) in actors.iter().enumerate() {
@@ -215,33 +218,44 @@ impl Clerk {
             let is_stuck = match look {
                 Look::Still { time } if time < TICK_WATCHFUL => false,
                 Look::Blocked { .. } => true,
+                Look::Still { time } if time >= AWAY_MAX => true,
                 _ => self.crew.idle.len_hint() > 0,
             };
             if is_stuck && backend.has_unattended_work(lane) {
                 let is_long = matches!(look, Look::Still { time } if time >= LONG_MIN);
                 self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
             }
-            wants_help |= backend.has_events(lane);
+            if backend.has_events(lane) {
+                wants_help = true;
+                if is_stuck && !backend.is_of_thread(lane) {
+                    left_alone.push(lane);
+                }
+            }
         }
         // Not twice in a row: where cores are full there is always somebody off one.
         self.was_recheck = is_anybody_off_core;
         let orphans = Self::orphans(&self.crew.seats());
         let now = now();
         let was_unattended = std::mem::take(&mut self.unattended);
-        for Orphan { lane, can_be_taken_over } in orphans {
-            wants_help |= backend.has_events(lane);
+        for Orphan { lane, is_of_only_thread } in orphans {
+            if backend.has_events(lane) {
+                wants_help = true;
+                if !backend.is_of_thread(lane) {
+                    left_alone.push(lane);
+                }
+            }
             if backend.has_unsubmitted(lane) {
                 // Prepared by a thread that has left, on a lane that any thread submits to.
                 backend.flush(lane);
             }
-            if !can_be_taken_over || !backend.has_requests(lane) {
+            if !backend.has_requests(lane) {
                 continue;
             }
             let since = was_unattended.iter().find(|seen| seen.0 == lane).map_or(now, |s| s.1);
             self.unattended.push((lane, since));
             if now - since >= AWAY_MAX {
                 self.rescue(lane, Extent::All);
-            } else if backend.has_unattended_work(lane) {
+            } else if !is_of_only_thread && backend.has_unattended_work(lane) {
                 self.rescue(lane, Extent::Urgent);
             }
         }
@@ -258,20 +272,26 @@ impl Clerk {
         if has_changed || self.count_beats() > 0 {
             self.changed = now;
         }
+        let is_steady = now - self.changed >= STEADY;
+        if is_steady {
+            // Nobody comes to take them. Their packets wait, but what is in line goes on.
+            let clerk = backend.clerk_lane();
+            left_alone.into_iter().for_each(|lane| core.queue_completions(lane, clerk));
+        }
         if self.work_since.is_some() && self.crew.idle.len_hint() > 0 {
             return Some(if self.crew.is_watchful(now) { TICK_WATCHFUL } else { TICK });
         }
-        match (is_anybody_running, now - self.changed < STEADY) {
-            (_, true) if can_others_help && self.crew.is_watchful(now) => {
+        match (is_anybody_running, is_steady) {
+            (_, false) if can_others_help && self.crew.is_watchful(now) => {
                 Some(if self.was_recheck { RECHECK } else { TICK_WATCHFUL })
             }
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.
-            (_, true) if can_others_help => Some(TICK),
-            (_, true) if self.crew.is_watchful(now) && !is_one_alone => Some(TICK_OVERRUN),
-            (_, true) => Some(TICK_ALONE),
-            (true, false) => Some(TICK_SLOW),
-            (false, false) => None,
+            (_, false) if can_others_help => Some(TICK),
+            (_, false) if self.crew.is_watchful(now) && !is_one_alone => Some(TICK_OVERRUN),
+            (_, false) => Some(TICK_ALONE),
+            (true, true) => Some(TICK_SLOW),
+            (false, true) => None,
         }
     }
 

@@ -15,9 +15,8 @@ use std::str::FromStr;
 pub enum BackendKind {
     /// Linux 6.1 and later, where it is permitted: a ring for each running worker.
     IoUring,
-    /// Any Unix: try the call, else wait until the socket is ready (epoll, kqueue). Who looks whether it
-    /// is are the port's threads, in `get`: while none is there or comes back, what could not be done
-    /// at once waits, where the other backends go on by themselves.
+    /// Any Unix: try the call, else wait until the socket is ready (epoll, kqueue). The port's threads in
+    /// `get` look whether it is, and the engine's own thread where none is there or comes back.
     Readiness,
     /// Windows: the system's own completion port.
     Windows,

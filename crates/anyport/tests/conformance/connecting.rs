@@ -1,6 +1,6 @@
 //! Connecting and disconnecting.
 
-use crate::peers::{assert_nothing_comes, pattern, read_pattern_slowly};
+use crate::peers::{LARGE, assert_nothing_comes, pattern, read_pattern_slowly};
 use crate::starts::{RECEIVES, error_of, failure_of, room};
 use crate::system::REFUSED;
 use crate::world::{
@@ -60,6 +60,18 @@ pub fn s32_sends_started_behind_a_connect_follow_it(kind: BackendKind) {
     let results: Vec<_> = get_all(&port, 3).iter().map(|p| (p.context, p.result)).collect();
     assert_eq!(results, [(1, Ok(0)), (2, Ok(7)), (3, Ok(6))]);
     assert_eq!(read_exactly(&mut accept(&listener), 13), b"first, second");
+}
+
+pub fn s32_what_waits_behind_a_connect_goes_on_though_nobody_waits(kind: BackendKind) {
+    let port = port(kind);
+    let (listener, address) = listener();
+    let handle = unconnected(&port);
+    handle.connect(address, 1).expect("started");
+    handle.send(pattern(32, LARGE), 2).expect("started");
+    assert!(read_exactly(&mut accept(&listener), LARGE) == pattern(32, LARGE));
+    let results: Vec<_> = get_all(&port, 2).iter().map(|p| (p.context, p.result)).collect();
+    assert_eq!(results, [(1, Ok(0)), (2, Ok(LARGE))]);
+    assert_nothing_is_left(&port);
 }
 
 pub fn s32_a_refused_connect_says_so(kind: BackendKind) {

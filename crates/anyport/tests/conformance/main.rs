@@ -72,6 +72,9 @@ statements! {
         s05_posted_packets_of_a_thread_leave_in_order,
         s05_packets_of_a_handle_leave_in_order,
         s05_a_port_that_was_left_alone_goes_on_though_nobody_waits,
+        s05_a_large_send_goes_on_though_nobody_waits,
+        s05_a_large_send_goes_on_while_the_only_thread_is_stuck,
+        s05_a_large_send_goes_on_while_the_only_thread_spins,
         s05_posted_packets_do_not_starve_completions,
         s05_completions_do_not_starve_posted_packets,
         s05_threads_asleep_are_released_last_in_first_out,
@@ -156,6 +159,7 @@ statements! {
     connecting {
         s32_a_connect_completes_with_no_bytes,
         s32_sends_started_behind_a_connect_follow_it,
+        s32_what_waits_behind_a_connect_goes_on_though_nobody_waits,
         s32_a_refused_connect_says_so,
         s32_a_second_connect_says_already_connected,
         s32_an_ordinary_connect_queues_nothing,

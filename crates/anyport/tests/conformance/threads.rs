@@ -1,10 +1,12 @@
 //! Statements 5 and 6: the order of packets, and which threads may run.
 
+use crate::peers::LARGE;
 use crate::system::tells_no_sleep;
 use crate::world::{
     DEADLINE, Gate, ThreadView, Workers, assert_nothing_is_left, builder, connection, get, next,
     port, read_exactly, wait_until,
 };
+use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, OperationKind};
 use std::io::Write;
 use std::sync::Arc;
@@ -76,6 +78,85 @@ pub fn s05_a_port_that_was_left_alone_goes_on_though_nobody_waits(kind: BackendK
     for number in (0..OPERATIONS).chain(0..OPERATIONS) {
         assert_eq!(get(&port).context, number);
     }
+    assert_nothing_is_left(&port);
+}
+
+pub fn s05_a_large_send_goes_on_though_nobody_waits(kind: BackendKind) {
+    let port = port(kind);
+    let (handle, mut peer) = connection(&port, 1);
+    for round in 0..2_u8 {
+        // The second time on a port that was left alone.
+        let message = vec![round; LARGE];
+        handle.send(message.clone(), "large").expect("started");
+        assert!(read_exactly(&mut peer, LARGE) == message, "round {round}");
+        thread::sleep(QUIET);
+    }
+    for _ in 0..2 {
+        let packet = get(&port);
+        assert_eq!((packet.context, packet.result), ("large", Ok(LARGE)));
+    }
+    assert_nothing_is_left(&port);
+}
+
+pub fn s05_a_large_send_goes_on_while_the_only_thread_is_stuck(kind: BackendKind) {
+    send_in_a_handler(kind, |is_read| next(is_read));
+}
+
+pub fn s05_a_large_send_goes_on_while_the_only_thread_spins(kind: BackendKind) {
+    send_in_a_handler(kind, |is_read| {
+        let start = Instant::now();
+        while is_read.try_recv().is_err() {
+            assert!(start.elapsed() < DEADLINE, "the peer reads all");
+            std::hint::spin_loop();
+        }
+    });
+}
+
+/// The port's only thread starts large sends, of more connections than are searched for what is urgent,
+/// and does not come back before `wait` has seen that all was read.
+fn send_in_a_handler(kind: BackendKind, wait: impl Fn(&mpsc::Receiver<()>)) {
+    const CONNECTIONS: usize = 80;
+    const LENGTH: usize = 8 << 20;
+    let port = port(kind);
+    let (handles, mut peers): (Vec<_>, Vec<_>) =
+        (0..CONNECTIONS).map(|key| connection(&port, key)).unzip();
+    let begin_handler = || {
+        port.post(0, 0, usize::MAX).expect("room");
+        assert_eq!(get(&port).context, usize::MAX);
+    };
+    // Made before, so that the first handler does not run long.
+    let messages: Vec<_> = (0..CONNECTIONS).map(|number| vec![number as u8; LENGTH]).collect();
+    let mut sends = handles.iter().zip(messages).enumerate();
+    let mut send = |(number, (handle, message)): (usize, (&SocketHandle<usize>, Vec<u8>))| {
+        handle.send(message, number).expect("started");
+    };
+    begin_handler();
+    sends.by_ref().take(CONNECTIONS - 1).for_each(&mut send);
+    // The kernel has them now.
+    assert!(port.get(Some(Duration::ZERO)).is_err(), "all buffers are full");
+    begin_handler();
+    // From here on this thread is in the handler of that packet, until its next `get`.
+    sends.for_each(send);
+    let (tell, is_read) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        // One after the other: the others' buffers are full and nothing moves there.
+        for (number, peer) in peers.iter_mut().enumerate() {
+            assert!(read_exactly(peer, LENGTH) == vec![number as u8; LENGTH], "{number}");
+            tell.send(()).expect("somebody waits");
+        }
+        peers
+    });
+    (0..CONNECTIONS).for_each(|_| wait(&is_read));
+    let mut sent: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let packet = get(&port);
+            assert_eq!(packet.result, Ok(LENGTH));
+            packet.context
+        })
+        .collect();
+    sent.sort_unstable();
+    assert_eq!(sent, Vec::from_iter(0..CONNECTIONS));
+    reader.join().expect("all bytes");
     assert_nothing_is_left(&port);
 }
 

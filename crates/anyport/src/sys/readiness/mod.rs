@@ -1,7 +1,8 @@
 //! The readiness backend: try the call, else wait until the socket is ready (epoll;
 //! elsewhere kqueue or event ports, by the `polling` crate); files on a few threads.
 //!
-//! One poller serves all lanes. Whichever lane finds nothing to do polls; the others park. Events
+//! One poller serves all lanes. Whichever lane finds nothing to do polls; the others park. Where
+//! no lane does, for want of a thread in `get` or since all are stuck, the clerk polls. Events
 //! and ready sockets are taken from one queue by any lane, and a ready socket is read only when it
 //! is taken: just before its packet is handled. Nothing here wakes up by itself: a port without
 //! events sleeps without a time limit. Called by the seam in `sys`.
@@ -43,7 +44,7 @@ pub(crate) struct Readiness {
     files: FileThreads,
     ready: Arc<Ready>,
     sockets: Mutex<SocketTable>,
-    /// What a poll found. Locked only by who has the poller's part.
+    /// What a poll found. Locked only by who has the poller's part, and by the clerk.
     poll: Mutex<Poll>,
     pool: BufferPool,
 }
@@ -176,19 +177,7 @@ impl Readiness {
     pub(super) fn wait(&self, lane: usize, timeout: Option<Duration>) {
         let ready = &*self.ready;
         if lane == ready.clerk_lane() {
-            let is_endless = timeout.is_none();
-            if is_endless {
-                ready.set_clerk_sleeps(true);
-            }
-            let timeout = match ready.has_events() {
-                true => Some(timeout.map_or(NEGLECTED_AFTER, |t| t.min(NEGLECTED_AFTER))),
-                false => timeout,
-            };
-            ready.park(lane, timeout);
-            if is_endless {
-                ready.set_clerk_sleeps(false);
-            }
-            return;
+            return self.wait_as_clerk(timeout);
         }
         if ready.has_events() {
             return;
@@ -198,13 +187,26 @@ impl Readiness {
         if !ready.has_events() {
             match place {
                 Place::Parks => ready.park(lane, timeout),
-                Place::Polls if ready.begin_poll(lane) => {
-                    self.poll(timeout, || ready.end_poll(lane));
-                }
-                Place::Polls => {}
+                Place::Polls => self.poll(Some(lane), timeout),
             }
         }
         ready.leave(lane, place);
+    }
+
+    fn wait_as_clerk(&self, timeout: Option<Duration>) {
+        let (ready, lane) = (&*self.ready, self.ready.clerk_lane());
+        let is_long = timeout.is_none_or(|t| t >= NEGLECTED_AFTER);
+        let place = ready.enter_as_clerk(timeout.is_none(), is_long);
+        // Looked at after `enter_as_clerk`, as lanes do.
+        let timeout = match ready.has_events() {
+            true => Some(timeout.map_or(NEGLECTED_AFTER, |t| t.min(NEGLECTED_AFTER))),
+            false => timeout,
+        };
+        match place {
+            Place::Parks => ready.park(lane, timeout),
+            Place::Polls => self.poll(Some(lane), timeout),
+        }
+        ready.leave_as_clerk();
     }
 
     pub(super) fn wake(&self, lane: usize) {
@@ -224,17 +226,25 @@ impl Readiness {
     /// Asks for ready sockets without waiting, unless a lane polls or some are known.
     fn look(&self) {
         if !self.ready.queue.has_sockets() && self.ready.begin_look() {
-            self.poll(Some(Duration::ZERO), || {});
+            self.poll(None, Some(Duration::ZERO));
             self.ready.end_look();
         }
     }
 
-    /// Waits for sockets to become ready and queues them. The caller has the poller's part.
-    fn poll(&self, timeout: Option<Duration>, after_wait: impl FnOnce()) {
+    /// Waits for sockets to become ready and queues them. The caller has the poller's part, or is the
+    /// clerk. With a lane, a wake-up of it ends the wait.
+    fn poll(&self, lane: Option<usize>, timeout: Option<Duration>) {
+        // The clerk may still be here, displaced a moment ago. Only now, when nobody else can use
+        // up its notification, is the lane said to be in the poller.
         let mut poll = locked(&self.poll);
+        if lane.is_some_and(|lane| !self.ready.begin_poll(lane)) {
+            return;
+        }
         let Poll { events, sockets } = &mut *poll;
         let result = self.ready.selector.wait(events, timeout);
-        after_wait();
+        if let Some(lane) = lane {
+            self.ready.end_poll(lane);
+        }
         if let Err(e) = result {
             log::error!("cannot wait for sockets: {e}");
             return;
@@ -247,7 +257,10 @@ impl Readiness {
             socket.note(found).then(|| Arc::clone(socket))
         }));
         drop(table);
-        self.ready.push_own(sockets);
+        match lane == Some(self.ready.clerk_lane()) {
+            true => self.ready.push_clerks(sockets),
+            false => self.ready.push_own(sockets),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The lanes that sleep while no event waits to be taken.
 //!
 //! Guarantees that an event pushed while a lane of the port sleeps wakes one, and else the clerk if that
-//! sleeps without end; that a wake-up given before a sleep ends that sleep; and that at most one lane
-//! at a time polls. Called by
-//! `Readiness` for the lanes and by the file threads for what they finish.
+//! sleeps without end; that a wake-up given before a sleep ends that sleep; that at most one lane
+//! at a time polls; and that the clerk, where it has that part because no lane had, gives it up to the
+//! first lane that wants it. Called by `Readiness` for the lanes and by the file threads for what they
+//! finish.
 
 use super::super::Event;
 use super::queue::ReadyQueue;
@@ -50,7 +51,8 @@ impl Ready {
         }
     }
 
-    /// The lane that never polls, and is woken for an event only when it sleeps without end.
+    /// The lane that polls only while no other does, and is woken for an event only when it sleeps
+    /// without end.
     pub(super) fn clerk_lane(&self) -> usize {
         self.lanes.len() - 1
     }
@@ -80,6 +82,17 @@ impl Ready {
         }
     }
 
+    /// Adds sockets that the clerk has found. It takes them only if nobody else does; a lane that went
+    /// to sleep since the poll is woken for them.
+    pub(super) fn push_clerks(&self, sockets: &mut Vec<Arc<Socket>>) {
+        if !sockets.is_empty() {
+            self.queue.push_sockets(sockets);
+            if self.summary.fetch_add(0, Ordering::AcqRel) >= ONE_SLEEPER {
+                self.wake_newest();
+            }
+        }
+    }
+
     pub(super) fn has_events(&self) -> bool {
         self.queue.len() != 0
     }
@@ -87,16 +100,14 @@ impl Ready {
     /// Lists the lane as a sleeper. It must then look for events once more, and `leave` after.
     pub(super) fn enter(&self, lane: usize) -> Place {
         let mut sleepers = locked(&self.sleepers);
-        let place = if sleepers.has_poller {
+        if sleepers.has_poller {
             sleepers.parked.push(lane);
-            Place::Parks
-        } else {
-            sleepers.has_poller = true;
-            sleepers.polling = Some(lane);
-            Place::Polls
-        };
-        self.publish(&sleepers);
-        place
+            self.publish(&sleepers);
+            return Place::Parks;
+        }
+        sleepers.polling = Some(lane);
+        self.begin_turn(sleepers);
+        Place::Polls
     }
 
     /// Takes the lane off the list, if whoever wakes it has not done so already.
@@ -104,42 +115,78 @@ impl Ready {
         let mut sleepers = locked(&self.sleepers);
         match place {
             Place::Polls => {
-                sleepers.has_poller = false;
                 sleepers.polling = None;
+                self.end_turn(sleepers);
             }
-            Place::Parks => sleepers.parked.retain(|&parked| parked != lane),
+            Place::Parks => {
+                sleepers.parked.retain(|&parked| parked != lane);
+                self.publish(&sleepers);
+            }
         }
-        self.publish(&sleepers);
     }
 
-    /// The clerk is about to sleep without end, or has slept. When it is about to, it must look for
-    /// events once more.
-    pub(super) fn set_clerk_sleeps(&self, sleeps: bool) {
+    /// The clerk is about to sleep, without end or until it looks at the threads again. It must then
+    /// look for events once more, and `leave_as_clerk` after.
+    ///
+    /// It polls where nobody does: without end, for then no thread of the port is at work, and else if
+    /// `is_long` and nobody has polled since its last sleep, as when all threads are stuck.
+    pub(super) fn enter_as_clerk(&self, is_endless: bool, is_long: bool) -> Place {
         let mut sleepers = locked(&self.sleepers);
-        sleepers.clerk_sleeps = sleeps;
+        let turns = sleepers.turns;
+        let is_neglected = std::mem::replace(&mut sleepers.turns_at_clerks_sleep, turns) == turns;
+        sleepers.clerk_sleeps = is_endless;
+        sleepers.clerk_polls = !sleepers.has_poller && (is_endless || is_long && is_neglected);
+        self.publish(&sleepers);
+        if sleepers.clerk_polls { Place::Polls } else { Place::Parks }
+    }
+
+    /// The clerk has slept.
+    pub(super) fn leave_as_clerk(&self) {
+        let mut sleepers = locked(&self.sleepers);
+        sleepers.clerk_sleeps = false;
+        sleepers.clerk_polls = false;
         self.publish(&sleepers);
     }
 
     /// Takes the poller's part for a look without waiting; false when a lane has it.
     pub(super) fn begin_look(&self) -> bool {
-        let mut sleepers = locked(&self.sleepers);
+        let sleepers = locked(&self.sleepers);
         if sleepers.has_poller {
             return false;
         }
-        sleepers.has_poller = true;
-        self.publish(&sleepers);
+        self.begin_turn(sleepers);
         true
+    }
+
+    /// Gives a lane the poller's part, which no lane has; the clerk, if it polls, is told to stop.
+    fn begin_turn(&self, mut sleepers: MutexGuard<'_, Sleepers>) {
+        sleepers.has_poller = true;
+        sleepers.turns = sleepers.turns.wrapping_add(1);
+        let displaces_clerk = std::mem::take(&mut sleepers.clerk_polls);
+        self.publish(&sleepers);
+        drop(sleepers);
+        if displaces_clerk {
+            self.wake(self.clerk_lane());
+        }
     }
 
     /// Gives the poller's part back. A lane that parked meanwhile is woken to take it: the caller
     /// goes on to run a handler, and nobody would poll.
     pub(super) fn end_look(&self) {
-        let mut sleepers = locked(&self.sleepers);
-        sleepers.has_poller = false;
-        self.publish(&sleepers);
-        drop(sleepers);
+        self.end_turn(locked(&self.sleepers));
         if self.lacks_poller() {
             self.wake_newest();
+        }
+    }
+
+    /// No lane polls any more. A clerk that sleeps without end is told: it has parked while one did.
+    fn end_turn(&self, mut sleepers: MutexGuard<'_, Sleepers>) {
+        sleepers.has_poller = false;
+        let must_tell_clerk = sleepers.clerk_sleeps;
+        self.publish(&sleepers);
+        drop(sleepers);
+        if must_tell_clerk {
+            self.wake(self.clerk_lane());
         }
     }
 
@@ -245,6 +292,12 @@ struct Sleepers {
     has_poller: bool,
     /// Not one of those above: it is the last to be woken.
     clerk_sleeps: bool,
+    /// The clerk polls, or is about to: no lane has the poller's part.
+    clerk_polls: bool,
+    /// How often lanes took the poller's part, wrapping.
+    turns: usize,
+    /// `turns` when the clerk last went to sleep.
+    turns_at_clerks_sleep: usize,
 }
 
 impl Sleepers {
@@ -332,17 +385,53 @@ mod tests {
     #[test]
     fn an_event_wakes_the_clerk_that_sleeps_without_end_only_when_nobody_else_does() {
         let ready = ready(1);
-        ready.set_clerk_sleeps(true);
         ready.enter(0);
+        assert_eq!(ready.enter_as_clerk(true, true), Place::Parks);
         ready.push(event(9));
         let is_woken = |lane: usize| locked(&ready.lanes[lane].state).is_woken;
         assert_eq!((is_woken(0), is_woken(1)), (true, false));
         ready.push(event(9));
         assert!(is_woken(1));
         ready.park(1, None);
-        ready.set_clerk_sleeps(false);
+        ready.leave_as_clerk();
         ready.push(event(9));
         assert!(!is_woken(1));
+    }
+
+    #[test]
+    fn the_clerk_polls_while_no_lane_does_and_stops_for_the_first_that_would() {
+        let ready = ready(1);
+        let clerk = ready.clerk_lane();
+        let is_told = || std::mem::take(&mut locked(&ready.lanes[clerk].state).is_woken);
+        assert_eq!(ready.enter_as_clerk(true, true), Place::Polls);
+        assert!(!is_told());
+        assert_eq!(ready.enter(0), Place::Polls);
+        assert!(is_told());
+        ready.leave_as_clerk();
+        assert_eq!(ready.enter_as_clerk(true, true), Place::Parks, "a lane polls");
+        ready.leave(0, Place::Polls);
+        assert!(is_told(), "told that nobody polls any more");
+        ready.leave_as_clerk();
+        assert_eq!(ready.enter_as_clerk(true, true), Place::Polls);
+        assert!(ready.begin_look(), "a look displaces it too");
+        assert!(is_told());
+        ready.end_look();
+    }
+
+    #[test]
+    fn between_looks_at_the_threads_the_clerk_polls_only_if_no_lane_has_since_the_last() {
+        let ready = ready(1);
+        let enter_and_leave = |is_long| {
+            let place = ready.enter_as_clerk(false, is_long);
+            ready.leave_as_clerk();
+            place
+        };
+        assert_eq!(enter_and_leave(false), Place::Parks);
+        assert_eq!(enter_and_leave(true), Place::Polls);
+        assert!(ready.begin_look());
+        ready.end_look();
+        assert_eq!(enter_and_leave(true), Place::Parks);
+        assert_eq!(enter_and_leave(true), Place::Polls);
     }
 
     #[test]
