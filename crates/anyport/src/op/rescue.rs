@@ -121,7 +121,6 @@ impl Core {
 
     /// Takes all that a lane has completed, for another thread than its own; false when somebody is
     /// at it, or there is nothing.
-    #[cfg(anyport_fault_points)]
     pub(crate) fn take_completed(&self, lane: usize, serving: usize) -> bool {
         let Some(mut reaped) = self.reaping[lane].try_lock() else { return false };
         self.queue_reaped(&mut reaped, lane, serving) > 0

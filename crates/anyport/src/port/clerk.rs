@@ -45,8 +45,8 @@ const LONG_MIN: Duration = Duration::from_millis(32);
 const OVERDUE_MIN: Duration = Duration::from_millis(16);
 
 /// The thread of a lane that stays away for longer is not expected back soon: all that it has under
-/// way is taken over. A handler that runs for so long does without it too, though nobody else could
-/// handle what comes: what waits in line behind it goes on.
+/// way is taken over. So it is from a handler that runs for so long, even if nobody else could handle
+/// what comes: large sends, and what waits in line, go on.
 const AWAY_MAX: Duration = Duration::from_millis(100);
 
 /// How often the drain looks at lanes by itself, beside being woken.
@@ -71,8 +71,8 @@ struct Clerk {
     crew: Arc<Crew>,
     /// What was seen of each seat's actor at the last look.
     watched: Vec<Option<Sighting>>,
-    /// Lanes that have requests and no thread, and since when.
-    unattended: Vec<(usize, Instant)>,
+    /// Lanes that have requests and no thread.
+    unattended: Vec<Unattended>,
     /// Beats of all members up to the last look.
     beats: u64,
     /// When something had changed.
@@ -86,9 +86,20 @@ struct Clerk {
 /// A lane that nobody serves.
 struct Orphan {
     lane: usize,
-    /// It is that of the port's only thread. Nobody else could handle what comes, so it is left
+    /// How often the thread whose ring it is came around, if there is one.
+    owners_beat: Option<u64>,
+    /// It is the ring of the port's only thread. Nobody else could handle what comes, so it is left
     /// until that thread has been away for long.
     is_of_only_thread: bool,
+}
+
+/// An orphan that has requests.
+#[derive(Clone, Copy)]
+struct Unattended {
+    lane: usize,
+    /// Since when its thread has not come around, or it has none.
+    since: Instant,
+    owners_beat: Option<u64>,
 }
 
 impl Clerk {
@@ -135,7 +146,7 @@ impl Clerk {
             return Some(TICK);
         }
         let mut pause = None;
-        for Orphan { lane, is_of_only_thread } in orphans {
+        for Orphan { lane, is_of_only_thread, .. } in orphans {
             let backend = core.backend();
             let has_events = backend.has_events(lane);
             if !has_events && (core.live() == 0 || !backend.has_requests(lane)) {
@@ -155,8 +166,11 @@ impl Clerk {
     /// The lanes that nobody serves now.
     fn orphans(seats: &Seats) -> Vec<Orphan> {
         let is_one_alone = seats.members().nth(1).is_none();
-        let is_owned = |lane| seats.lane_owners().any(|(owned, _)| owned == lane);
-        let orphan = |lane| Orphan { lane, is_of_only_thread: is_one_alone && is_owned(lane) };
+        let orphan = |lane| {
+            let owner = seats.lane_owners().find(|&(owned, _)| owned == lane);
+            let owners_beat = owner.map(|(_, member)| member.beat());
+            Orphan { lane, owners_beat, is_of_only_thread: is_one_alone && owner.is_some() }
+        };
         seats.unattended().map(orphan).collect()
     }
 
@@ -175,7 +189,7 @@ impl Clerk {
         let mut has_changed = false;
         let mut wants_help = false;
         let mut is_anybody_off_core = false;
-        // Lanes that any thread may serve, with events that theirs has no time for.
+        // Lanes with events that nobody has time for.
         let mut left_alone = Vec::new();
         let core = Arc::clone(self.crew.core());
         let backend = core.backend();
@@ -221,15 +235,16 @@ impl Clerk {
                 Look::Still { time } if time >= AWAY_MAX => true,
                 _ => self.crew.idle.len_hint() > 0,
             };
-            if is_stuck && backend.has_unattended_work(lane) {
-                let is_long = matches!(look, Look::Still { time } if time >= LONG_MIN);
+            let has_been_still_for = |min| matches!(look, Look::Still { time } if time >= min);
+            let has_events = backend.has_events(lane);
+            let is_missed = has_events && has_been_still_for(AWAY_MAX);
+            if is_stuck && (is_missed || backend.has_unattended_work(lane)) {
+                let is_long = has_been_still_for(LONG_MIN);
                 self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
             }
-            if backend.has_events(lane) {
-                wants_help = true;
-                if is_stuck && !backend.is_of_thread(lane) {
-                    left_alone.push(lane);
-                }
+            wants_help |= has_events;
+            if is_stuck && has_events {
+                left_alone.push(lane);
             }
         }
         // Not twice in a row: where cores are full there is always somebody off one.
@@ -237,12 +252,10 @@ impl Clerk {
         let orphans = Self::orphans(&self.crew.seats());
         let now = now();
         let was_unattended = std::mem::take(&mut self.unattended);
-        for Orphan { lane, is_of_only_thread } in orphans {
+        for Orphan { lane, owners_beat, is_of_only_thread } in orphans {
             if backend.has_events(lane) {
                 wants_help = true;
-                if !backend.is_of_thread(lane) {
-                    left_alone.push(lane);
-                }
+                left_alone.push(lane);
             }
             if backend.has_unsubmitted(lane) {
                 // Prepared by a thread that has left, on a lane that any thread submits to.
@@ -251,8 +264,9 @@ impl Clerk {
             if !backend.has_requests(lane) {
                 continue;
             }
-            let since = was_unattended.iter().find(|seen| seen.0 == lane).map_or(now, |s| s.1);
-            self.unattended.push((lane, since));
+            let is_same = |seen: &&Unattended| (seen.lane, seen.owners_beat) == (lane, owners_beat);
+            let since = was_unattended.iter().find(is_same).map_or(now, |seen| seen.since);
+            self.unattended.push(Unattended { lane, since, owners_beat });
             if now - since >= AWAY_MAX {
                 self.rescue(lane, Extent::All);
             } else if !is_of_only_thread && backend.has_unattended_work(lane) {
@@ -273,10 +287,11 @@ impl Clerk {
             self.changed = now;
         }
         let is_steady = now - self.changed >= STEADY;
-        if is_steady {
+        if is_steady && backend.has_events_of_lanes() {
             // Nobody comes to take them. Their packets wait, but what is in line goes on.
-            let clerk = backend.clerk_lane();
-            left_alone.into_iter().for_each(|lane| core.queue_completions(lane, clerk));
+            for lane in left_alone.into_iter().filter(|&lane| !backend.is_of_thread(lane)) {
+                core.take_completed(lane, backend.clerk_lane());
+            }
         }
         if self.work_since.is_some() && self.crew.idle.len_hint() > 0 {
             return Some(if self.crew.is_watchful(now) { TICK_WATCHFUL } else { TICK });

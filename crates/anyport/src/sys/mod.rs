@@ -240,6 +240,17 @@ impl Backend {
         }
     }
 
+    /// True where a lane's events are its own. Else all lanes take from one queue, and the clerk sees
+    /// itself to what nobody takes.
+    pub(crate) fn has_events_of_lanes(&self) -> bool {
+        match self {
+            #[cfg(unix)]
+            Backend::Readiness(_) => false,
+            #[allow(unreachable_patterns)]
+            _ => true,
+        }
+    }
+
     /// True when something waits on this lane that only its thread brings forward, or who takes
     /// over from it: what it has not handed to the kernel, what the kernel keeps for it.
     #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]

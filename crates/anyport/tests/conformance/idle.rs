@@ -4,12 +4,12 @@
 //! process of its own: this program again, with one test.
 
 use crate::world::{
-    Gate, TcpStream, connection, is_in_own_process, listener, read_exactly, wait_until,
+    Gate, TcpStream, connection, get, is_in_own_process, listener, next, read_exactly, wait_until,
 };
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, OperationKind, Packet, WorkerPool};
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -148,6 +148,36 @@ pub fn s48_an_idle_port_without_threads_does_not_wake_up(kind: BackendKind) {
     handle.receive(vec![0; 64], ()).expect("started");
     wait_until_at_rest(1);
     assert_stays_at_rest();
+}
+
+pub fn s48_an_idle_port_that_its_only_thread_has_left_does_not_wake_up(kind: BackendKind) {
+    if !is_alone(kind, "s48_an_idle_port_that_its_only_thread_has_left_does_not_wake_up") {
+        return;
+    }
+    let port = crate::world::port(kind);
+    let (handle, mut peer) = connection(&port, 1);
+    let (tell, has_left) = mpsc::channel();
+    let thread = {
+        let (port, handle) = (port.clone(), handle.clone());
+        thread::spawn(move || {
+            port.post(0, 0, ()).expect("room");
+            assert_eq!(get(&port).kind, OperationKind::Posted);
+            // In that packet's handler: it is this thread's, and the kernel has it after a look.
+            handle.receive(vec![0; 64], ()).expect("started");
+            assert!(port.get(Some(Duration::ZERO)).is_err(), "nothing has come");
+            tell.send(()).expect("somebody waits");
+            // It stays, and does something else, for as long as the port is observed.
+            thread::park();
+        })
+    };
+    next(&has_left);
+    wait_until_at_rest(1);
+    assert_stays_at_rest();
+    peer.write_all(b"x").expect("sent");
+    wait_until_at_rest(1);
+    thread.thread().unpark();
+    thread.join().expect("no panic");
+    assert_eq!(get(&port).kind, OperationKind::Receive);
 }
 
 pub fn s48_a_handler_that_runs_long_causes_few_wake_ups(kind: BackendKind) {

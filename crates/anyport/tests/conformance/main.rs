@@ -231,6 +231,7 @@ statements! {
     idle {
         s48_an_idle_port_does_not_wake_up,
         s48_an_idle_port_without_threads_does_not_wake_up,
+        s48_an_idle_port_that_its_only_thread_has_left_does_not_wake_up,
         s48_a_handler_that_runs_long_causes_few_wake_ups,
     }
     modes {

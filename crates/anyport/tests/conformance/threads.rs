@@ -3,15 +3,14 @@
 use crate::peers::LARGE;
 use crate::system::tells_no_sleep;
 use crate::world::{
-    DEADLINE, Gate, ThreadView, Workers, assert_nothing_is_left, builder, connection, get, next,
-    port, read_exactly, wait_until,
+    DEADLINE, Gate, ThreadView, Workers, assert_nothing_is_left, builder, connection, get, get_all,
+    next, port, read_exactly, wait_until,
 };
-use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, OperationKind};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -99,64 +98,65 @@ pub fn s05_a_large_send_goes_on_though_nobody_waits(kind: BackendKind) {
 }
 
 pub fn s05_a_large_send_goes_on_while_the_only_thread_is_stuck(kind: BackendKind) {
-    send_in_a_handler(kind, |is_read| next(is_read));
+    send_beside_a_handler(kind, next);
 }
 
 pub fn s05_a_large_send_goes_on_while_the_only_thread_spins(kind: BackendKind) {
-    send_in_a_handler(kind, |is_read| {
-        let start = Instant::now();
-        while is_read.try_recv().is_err() {
-            assert!(start.elapsed() < DEADLINE, "the peer reads all");
+    send_beside_a_handler(kind, |is_read| {
+        while is_read.try_recv() == Err(TryRecvError::Empty) {
             std::hint::spin_loop();
         }
     });
 }
 
-/// The port's only thread starts large sends, of more connections than are searched for what is urgent,
-/// and does not come back before `wait` has seen that all was read.
-fn send_in_a_handler(kind: BackendKind, wait: impl Fn(&mpsc::Receiver<()>)) {
-    const CONNECTIONS: usize = 80;
-    const LENGTH: usize = 8 << 20;
+/// The port's only thread has two large sends under way, beside more receives than are searched for
+/// what is urgent, and is in a handler until `wait` has seen that all of each was read.
+fn send_beside_a_handler(kind: BackendKind, wait: impl Fn(&mpsc::Receiver<()>)) {
+    const SENDS: usize = 2;
+    const RECEIVES: usize = 80;
+    const ROOM: usize = LARGE / 8;
     let port = port(kind);
-    let (handles, mut peers): (Vec<_>, Vec<_>) =
-        (0..CONNECTIONS).map(|key| connection(&port, key)).unzip();
-    let begin_handler = || {
-        port.post(0, 0, usize::MAX).expect("room");
-        assert_eq!(get(&port).context, usize::MAX);
-    };
-    // Made before, so that the first handler does not run long.
-    let messages: Vec<_> = (0..CONNECTIONS).map(|number| vec![number as u8; LENGTH]).collect();
-    let mut sends = handles.iter().zip(messages).enumerate();
-    let mut send = |(number, (handle, message)): (usize, (&SocketHandle<usize>, Vec<u8>))| {
-        handle.send(message, number).expect("started");
-    };
-    begin_handler();
-    sends.by_ref().take(CONNECTIONS - 1).for_each(&mut send);
-    // The kernel has them now.
-    assert!(port.get(Some(Duration::ZERO)).is_err(), "all buffers are full");
-    begin_handler();
+    let (sending, mut readers): (Vec<_>, Vec<_>) =
+        (0..SENDS).map(|key| connection(&port, key)).unzip();
+    let (receiving, mut peers): (Vec<_>, Vec<_>) =
+        (0..RECEIVES).map(|key| connection(&port, key)).unzip();
+    port.post(0, 0, "post").expect("room");
+    assert_eq!(get(&port).context, "post");
+    for handle in &sending {
+        handle.send(vec![7; LARGE], "send").expect("started");
+    }
+    for handle in &receiving {
+        handle.receive(vec![0; 8], "receive").expect("started");
+    }
+    // The kernel has them all now.
+    assert!(port.get(Some(Duration::ZERO)).is_err(), "the buffers are full, and nothing has come");
+
+    // Both sorts of news for one look: what is handed out, and room for the first send.
+    assert!(read_exactly(&mut readers[0], ROOM) == vec![7; ROOM]);
+    peers[0].write_all(b"x").expect("sent");
+    assert_eq!(get(&port).context, "receive");
     // From here on this thread is in the handler of that packet, until its next `get`.
-    sends.for_each(send);
     let (tell, is_read) = mpsc::channel();
-    let reader = thread::spawn(move || {
-        // One after the other: the others' buffers are full and nothing moves there.
-        for (number, peer) in peers.iter_mut().enumerate() {
-            assert!(read_exactly(peer, LENGTH) == vec![number as u8; LENGTH], "{number}");
+    let reading = thread::spawn(move || {
+        // One after the other: room for the second comes when the first was seen to long ago.
+        for (number, reader) in readers.iter_mut().enumerate() {
+            let rest = LARGE - if number == 0 { ROOM } else { 0 };
+            assert!(read_exactly(reader, rest) == vec![7; rest], "of send {number}");
             tell.send(()).expect("somebody waits");
         }
-        peers
+        readers
     });
-    (0..CONNECTIONS).for_each(|_| wait(&is_read));
-    let mut sent: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            let packet = get(&port);
-            assert_eq!(packet.result, Ok(LENGTH));
-            packet.context
-        })
-        .collect();
-    sent.sort_unstable();
-    assert_eq!(sent, Vec::from_iter(0..CONNECTIONS));
-    reader.join().expect("all bytes");
+    (0..SENDS).for_each(|_| wait(&is_read));
+    for packet in get_all(&port, SENDS) {
+        assert_eq!((packet.context, packet.result), ("send", Ok(LARGE)));
+    }
+    reading.join().expect("all bytes");
+    for peer in &mut peers[1..] {
+        peer.write_all(b"x").expect("sent");
+    }
+    for packet in get_all(&port, RECEIVES - 1) {
+        assert_eq!((packet.context, packet.result), ("receive", Ok(1)));
+    }
     assert_nothing_is_left(&port);
 }
 

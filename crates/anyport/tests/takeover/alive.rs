@@ -8,6 +8,7 @@ use anyport::net::{self, Socket, SocketHandle};
 use anyport::{BackendKind, CompletionPort, ErrorKind, OperationKind, Packet, WorkerPool};
 use std::any::Any;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -93,6 +94,25 @@ fn connection(port: &CompletionPort<usize>, key: usize) -> (SocketHandle<usize>,
 /// After which a datagram of which nothing is heard is sent again.
 const DATAGRAM_AGAIN: Duration = Duration::from_millis(500);
 
+/// What is said of a datagram, which is sent again and again: a full machine drops some even on their
+/// way to itself.
+pub(crate) fn send_until_taken<M>(
+    sender: &UdpSocket,
+    datagram: &[u8],
+    address: SocketAddr,
+    taken: &Receiver<M>,
+) -> M {
+    let start = Instant::now();
+    loop {
+        sender.send_to(datagram, address).expect("sent");
+        match taken.recv_timeout(DATAGRAM_AGAIN) {
+            Ok(said) => return said,
+            Err(RecvTimeoutError::Timeout) if start.elapsed() < DEADLINE => {}
+            Err(error) => panic!("it completes beside the stuck thread: {error}"),
+        }
+    }
+}
+
 /// The peers of what the stuck thread works on, for the check.
 type Peers<P> = Arc<Mutex<Vec<P>>>;
 
@@ -151,16 +171,7 @@ pub(crate) fn datagrams_of_a_stuck_thread_complete(kind: BackendKind) {
         |_, taken| {
             let address = take_peers(&addresses)[0];
             let sender = UdpSocket::bind(any_local()).expect("a port is free");
-            // Again and again: a full machine drops datagrams even on its way to itself.
-            let start = Instant::now();
-            let packet = loop {
-                sender.send_to(b"datagram", address).expect("sent");
-                match taken.recv_timeout(DATAGRAM_AGAIN) {
-                    Ok(packet) => break packet,
-                    Err(RecvTimeoutError::Timeout) if start.elapsed() < DEADLINE => {}
-                    Err(error) => panic!("it completes beside the stuck thread: {error}"),
-                }
-            };
+            let packet = send_until_taken(&sender, b"datagram", address, taken);
             assert_eq!((packet.result, packet.peer), (Ok(8), sender.local_addr().ok()));
         },
     );

@@ -4,7 +4,7 @@
 //! One poller serves all lanes. Whichever lane finds nothing to do polls; the others park. Where
 //! no lane does, for want of a thread in `get` or since all are stuck, the clerk polls. Events
 //! and ready sockets are taken from one queue by any lane, and a ready socket is read only when it
-//! is taken: just before its packet is handled. Nothing here wakes up by itself: a port without
+//! is taken: just before its packet is handled, unless nobody is there and the clerk takes it. Nothing here wakes up by itself: a port without
 //! events sleeps without a time limit. Called by the seam in `sys`.
 
 mod attempt;
@@ -21,13 +21,13 @@ mod table;
 mod tests;
 
 use super::system::descriptor::Descriptor;
-use super::{Ahead, BackendOptions, Event, Outcome, Request, Token, error_from_io};
+use super::{Ahead, BackendOptions, Event, Outcome, Request, Token, error_from_io, now};
 use crate::buf::{BufferPool, SizeClass};
 use crate::error::{Error, ErrorKind};
 use attempt::Telling;
 use files::FileThreads;
 use queue::{Item, Taken};
-use ready::{Place, Ready, locked};
+use ready::{NEGLECTED_AFTER, Place, Ready, locked};
 use registration::Socket;
 use selector::{Events, Selector};
 use std::io::{self, IoSlice};
@@ -195,13 +195,21 @@ impl Readiness {
 
     fn wait_as_clerk(&self, timeout: Option<Duration>) {
         let (ready, lane) = (&*self.ready, self.ready.clerk_lane());
-        let is_long = timeout.is_none_or(|t| t >= NEGLECTED_AFTER);
-        let place = ready.enter_as_clerk(timeout.is_none(), is_long);
+        let mut place = ready.enter_as_clerk(timeout.is_none(), now());
         // Looked at after `enter_as_clerk`, as lanes do.
         let timeout = match ready.has_events() {
             true => Some(timeout.map_or(NEGLECTED_AFTER, |t| t.min(NEGLECTED_AFTER))),
             false => timeout,
         };
+        if place == Place::Polls && timeout.is_some_and(|t| t < NEGLECTED_AFTER) {
+            // Pollers know of milliseconds only.
+            self.poll(Some(lane), Some(Duration::ZERO));
+            ready.leave_as_clerk();
+            if ready.has_events() {
+                return;
+            }
+            place = Place::Parks;
+        }
         match place {
             Place::Parks => ready.park(lane, timeout),
             Place::Polls => self.poll(Some(lane), timeout),
@@ -277,9 +285,6 @@ pub(super) fn receive_pooled_now(
 pub(super) fn send_now(descriptor: &Descriptor, slices: &[IoSlice<'_>]) -> Outcome {
     attempt::send_slices(&descriptor.socket(), slices).into_outcome()
 }
-
-/// The clerk, which takes events that no lane takes, looks for them after this time.
-const NEGLECTED_AFTER: Duration = Duration::from_millis(4);
 
 struct Poll {
     events: Events,

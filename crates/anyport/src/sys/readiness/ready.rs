@@ -12,7 +12,7 @@ use super::registration::Socket;
 use super::selector::Selector;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The queue of events and ready sockets, and the sleepers' lists.
 pub(super) struct Ready {
@@ -30,12 +30,16 @@ pub(super) struct Ready {
     lanes: Box<[Lane]>,
 }
 
+/// The clerk, which takes events that no lane takes, looks for them after this time, and for sockets
+/// after so long without a lane that polls.
+pub(super) const NEGLECTED_AFTER: Duration = Duration::from_millis(4);
+
 /// How a lane may sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Place {
     /// It is the one that polls.
     Polls,
-    /// Another lane polls; this one parks.
+    /// It parks: another lane polls, or it is the clerk's and somebody has polled of late.
     Parks,
 }
 
@@ -82,8 +86,8 @@ impl Ready {
         }
     }
 
-    /// Adds sockets that the clerk has found. It takes them only if nobody else does; a lane that went
-    /// to sleep since the poll is woken for them.
+    /// Adds sockets that the clerk has found. A lane that went to sleep since the poll is woken for
+    /// them; where none is there the clerk takes them at its next turn.
     pub(super) fn push_clerks(&self, sockets: &mut Vec<Arc<Socket>>) {
         if !sockets.is_empty() {
             self.queue.push_sockets(sockets);
@@ -106,36 +110,45 @@ impl Ready {
             return Place::Parks;
         }
         sleepers.polling = Some(lane);
-        self.begin_turn(sleepers);
+        sleepers.begin_turn();
+        let displaces_clerk = std::mem::take(&mut sleepers.clerk_polls);
+        self.publish(&sleepers);
+        drop(sleepers);
+        if displaces_clerk {
+            self.wake(self.clerk_lane());
+        }
         Place::Polls
     }
 
     /// Takes the lane off the list, if whoever wakes it has not done so already.
+    ///
+    /// A clerk that sleeps without end is not told that nobody polls any more: whoever leaves goes on
+    /// to a handler or out of `get`, and the layer above wakes the clerk for either.
     pub(super) fn leave(&self, lane: usize, place: Place) {
         let mut sleepers = locked(&self.sleepers);
         match place {
             Place::Polls => {
                 sleepers.polling = None;
-                self.end_turn(sleepers);
+                sleepers.end_turn();
             }
-            Place::Parks => {
-                sleepers.parked.retain(|&parked| parked != lane);
-                self.publish(&sleepers);
-            }
+            Place::Parks => sleepers.parked.retain(|&parked| parked != lane),
         }
+        self.publish(&sleepers);
     }
 
     /// The clerk is about to sleep, without end or until it looks at the threads again. It must then
     /// look for events once more, and `leave_as_clerk` after.
     ///
     /// It polls where nobody does: without end, for then no thread of the port is at work, and else if
-    /// `is_long` and nobody has polled since its last sleep, as when all threads are stuck.
-    pub(super) fn enter_as_clerk(&self, is_endless: bool, is_long: bool) -> Place {
+    /// no lane has polled for a while, as when all threads are stuck.
+    pub(super) fn enter_as_clerk(&self, is_endless: bool, now: Instant) -> Place {
         let mut sleepers = locked(&self.sleepers);
-        let turns = sleepers.turns;
-        let is_neglected = std::mem::replace(&mut sleepers.turns_at_clerks_sleep, turns) == turns;
+        let seen = sleepers.last_turn.filter(|&(turns, _)| turns == sleepers.turns);
+        let since = seen.map_or(now, |(_, since)| since);
+        sleepers.last_turn = Some((sleepers.turns, since));
+        let is_neglected = now.duration_since(since) >= NEGLECTED_AFTER;
         sleepers.clerk_sleeps = is_endless;
-        sleepers.clerk_polls = !sleepers.has_poller && (is_endless || is_long && is_neglected);
+        sleepers.clerk_polls = !sleepers.has_poller && (is_endless || is_neglected);
         self.publish(&sleepers);
         if sleepers.clerk_polls { Place::Polls } else { Place::Parks }
     }
@@ -148,45 +161,31 @@ impl Ready {
         self.publish(&sleepers);
     }
 
-    /// Takes the poller's part for a look without waiting; false when a lane has it.
+    /// Takes the poller's part for a look without waiting; false when a lane has it, or the clerk,
+    /// which will say what it finds.
     pub(super) fn begin_look(&self) -> bool {
-        let sleepers = locked(&self.sleepers);
-        if sleepers.has_poller {
+        let mut sleepers = locked(&self.sleepers);
+        if sleepers.has_poller || sleepers.clerk_polls {
             return false;
         }
-        self.begin_turn(sleepers);
+        sleepers.begin_turn();
+        self.publish(&sleepers);
         true
     }
 
-    /// Gives a lane the poller's part, which no lane has; the clerk, if it polls, is told to stop.
-    fn begin_turn(&self, mut sleepers: MutexGuard<'_, Sleepers>) {
-        sleepers.has_poller = true;
-        sleepers.turns = sleepers.turns.wrapping_add(1);
-        let displaces_clerk = std::mem::take(&mut sleepers.clerk_polls);
+    /// Gives the poller's part back. A lane that parked meanwhile is woken to take it: the caller
+    /// goes on to run a handler, and nobody would poll. So is a clerk that sleeps without end.
+    pub(super) fn end_look(&self) {
+        let mut sleepers = locked(&self.sleepers);
+        sleepers.end_turn();
+        let wakes_clerk = sleepers.clerk_sleeps;
         self.publish(&sleepers);
         drop(sleepers);
-        if displaces_clerk {
+        if wakes_clerk {
             self.wake(self.clerk_lane());
         }
-    }
-
-    /// Gives the poller's part back. A lane that parked meanwhile is woken to take it: the caller
-    /// goes on to run a handler, and nobody would poll.
-    pub(super) fn end_look(&self) {
-        self.end_turn(locked(&self.sleepers));
         if self.lacks_poller() {
             self.wake_newest();
-        }
-    }
-
-    /// No lane polls any more. A clerk that sleeps without end is told: it has parked while one did.
-    fn end_turn(&self, mut sleepers: MutexGuard<'_, Sleepers>) {
-        sleepers.has_poller = false;
-        let must_tell_clerk = sleepers.clerk_sleeps;
-        self.publish(&sleepers);
-        drop(sleepers);
-        if must_tell_clerk {
-            self.wake(self.clerk_lane());
         }
     }
 
@@ -294,13 +293,23 @@ struct Sleepers {
     clerk_sleeps: bool,
     /// The clerk polls, or is about to: no lane has the poller's part.
     clerk_polls: bool,
-    /// How often lanes took the poller's part, wrapping.
+    /// How often lanes took the poller's part and gave it back, wrapping.
     turns: usize,
-    /// `turns` when the clerk last went to sleep.
-    turns_at_clerks_sleep: usize,
+    /// `turns` as the clerk last saw it, and since when it has been that.
+    last_turn: Option<(usize, Instant)>,
 }
 
 impl Sleepers {
+    fn begin_turn(&mut self) {
+        self.has_poller = true;
+        self.turns = self.turns.wrapping_add(1);
+    }
+
+    fn end_turn(&mut self) {
+        self.has_poller = false;
+        self.turns = self.turns.wrapping_add(1);
+    }
+
     fn summary(&self) -> usize {
         let count = self.parked.len() + usize::from(self.polling.is_some());
         let bit = |is_set, bit| if is_set { bit } else { 0 };
@@ -384,9 +393,9 @@ mod tests {
 
     #[test]
     fn an_event_wakes_the_clerk_that_sleeps_without_end_only_when_nobody_else_does() {
-        let ready = ready(1);
+        let (ready, now) = (ready(1), Instant::now());
         ready.enter(0);
-        assert_eq!(ready.enter_as_clerk(true, true), Place::Parks);
+        assert_eq!(ready.enter_as_clerk(true, now), Place::Parks);
         ready.push(event(9));
         let is_woken = |lane: usize| locked(&ready.lanes[lane].state).is_woken;
         assert_eq!((is_woken(0), is_woken(1)), (true, false));
@@ -400,38 +409,46 @@ mod tests {
 
     #[test]
     fn the_clerk_polls_while_no_lane_does_and_stops_for_the_first_that_would() {
-        let ready = ready(1);
+        let (ready, now) = (ready(1), Instant::now());
         let clerk = ready.clerk_lane();
         let is_told = || std::mem::take(&mut locked(&ready.lanes[clerk].state).is_woken);
-        assert_eq!(ready.enter_as_clerk(true, true), Place::Polls);
+        assert_eq!(ready.enter_as_clerk(true, now), Place::Polls);
         assert!(!is_told());
         assert_eq!(ready.enter(0), Place::Polls);
         assert!(is_told());
         ready.leave_as_clerk();
-        assert_eq!(ready.enter_as_clerk(true, true), Place::Parks, "a lane polls");
+        assert_eq!(ready.enter_as_clerk(true, now), Place::Parks, "a lane polls");
         ready.leave(0, Place::Polls);
-        assert!(is_told(), "told that nobody polls any more");
         ready.leave_as_clerk();
-        assert_eq!(ready.enter_as_clerk(true, true), Place::Polls);
-        assert!(ready.begin_look(), "a look displaces it too");
-        assert!(is_told());
+        assert_eq!(ready.enter_as_clerk(true, now), Place::Polls);
+        assert!(!ready.begin_look(), "it looks");
+        ready.leave_as_clerk();
+        assert!(ready.begin_look());
+        assert_eq!(ready.enter_as_clerk(true, now), Place::Parks, "a lane looks");
         ready.end_look();
+        assert!(is_told(), "nobody polls any more");
     }
 
     #[test]
-    fn between_looks_at_the_threads_the_clerk_polls_only_if_no_lane_has_since_the_last() {
-        let ready = ready(1);
-        let enter_and_leave = |is_long| {
-            let place = ready.enter_as_clerk(false, is_long);
+    fn between_looks_at_the_threads_the_clerk_polls_only_if_no_lane_has_for_a_while() {
+        let (ready, start) = (ready(1), Instant::now());
+        let enter_and_leave = |is_endless, after| {
+            let place = ready.enter_as_clerk(is_endless, start + after);
             ready.leave_as_clerk();
             place
         };
-        assert_eq!(enter_and_leave(false), Place::Parks);
-        assert_eq!(enter_and_leave(true), Place::Polls);
+        assert_eq!(enter_and_leave(false, Duration::ZERO), Place::Parks);
+        assert_eq!(enter_and_leave(false, NEGLECTED_AFTER / 2), Place::Parks);
+        assert_eq!(enter_and_leave(false, NEGLECTED_AFTER), Place::Polls);
         assert!(ready.begin_look());
         ready.end_look();
-        assert_eq!(enter_and_leave(true), Place::Parks);
-        assert_eq!(enter_and_leave(true), Place::Polls);
+        assert_eq!(enter_and_leave(false, 2 * NEGLECTED_AFTER), Place::Parks);
+        // A turn that began before the clerk slept and has ended since is news as well.
+        ready.enter(0);
+        assert_eq!(enter_and_leave(true, 3 * NEGLECTED_AFTER), Place::Parks);
+        ready.leave(0, Place::Polls);
+        assert_eq!(enter_and_leave(false, 4 * NEGLECTED_AFTER), Place::Parks);
+        assert_eq!(enter_and_leave(false, 5 * NEGLECTED_AFTER), Place::Polls);
     }
 
     #[test]
