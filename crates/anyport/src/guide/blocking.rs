@@ -20,10 +20,9 @@
 //!   does [`Handle::block_on`](crate::rt::Handle::block_on) while it waits.
 //! * **Nobody says so, on Linux.** The engine's own thread looks at those that run. One that has
 //!   been in the same handler since its last look, whose CPU clock stands still and which the
-//!   system calls asleep, is blocked. That takes from a fifth of a millisecond to a few
-//!   milliseconds; about 20 where the watch had slowed down. The first that is found makes it look
-//!   ten times as often for a quarter of a second: then most are found within a quarter of a
-//!   millisecond.
+//!   system calls asleep, is blocked. That takes four to eight milliseconds; about 20 where nothing
+//!   had changed for a while. The first that is found makes it look more often: for a quarter of a
+//!   second most are found within a quarter of a millisecond, then for ten seconds within two.
 //! * **Nobody says so, elsewhere.** On Windows the same is done with other calls (no test has shown
 //!   it there yet). On other Unixes nobody notices: say so.
 //!

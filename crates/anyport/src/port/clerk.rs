@@ -15,9 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How often running threads are looked at while another could take a blocked one's place. A look
-/// costs as much as a packet or two.
+/// How often running threads are looked at while another could take a blocked one's place, where one
+/// was found blocked in the last seconds. A look costs as much as a packet or two; in a virtual machine
+/// the timer and the wake-up for it cost as much as ten.
 const TICK: Duration = Duration::from_millis(1);
+
+/// How often where none was found blocked for long.
+const TICK_CALM: Duration = Duration::from_millis(4);
 
 /// How often while, beside that, a handler was found blocked lately: where one blocks others do.
 const TICK_WATCHFUL: Duration = Duration::from_micros(100);
@@ -26,8 +30,11 @@ const TICK_WATCHFUL: Duration = Duration::from_micros(100);
 /// will be.
 const TICK_OVERRUN: Duration = Duration::from_micros(200);
 
-/// How often when no other thread could.
-const TICK_ALONE: Duration = Duration::from_millis(8);
+/// How often when no other thread could now.
+const TICK_ALL_BUSY: Duration = Duration::from_millis(8);
+
+/// How often when there is no other thread.
+const TICK_ALONE: Duration = Duration::from_millis(15);
 
 /// How often when nothing has changed for a while: a handler that runs for seconds is not looked
 /// at a thousand times a second.
@@ -302,9 +309,11 @@ impl Clerk {
             }
             // When nobody runs: after the last handler a few ticks more, so that a port with little
             // to do does not put the clerk to sleep and wake it for every packet.
+            (_, false) if can_others_help && self.crew.is_calm(now) => Some(TICK_CALM),
             (_, false) if can_others_help => Some(TICK),
-            (_, false) if self.crew.is_watchful(now) && !is_one_alone => Some(TICK_OVERRUN),
-            (_, false) => Some(TICK_ALONE),
+            (_, false) if is_one_alone => Some(TICK_ALONE),
+            (_, false) if self.crew.is_watchful(now) => Some(TICK_OVERRUN),
+            (_, false) => Some(TICK_ALL_BUSY),
             (true, true) => Some(TICK_SLOW),
             (false, true) => None,
         }

@@ -16,6 +16,10 @@ pub(super) const HELP_BACKLOG: usize = 16;
 /// How long a handler that was found blocked makes the clerk and idle threads look more often.
 const WATCHFUL: Duration = Duration::from_millis(250);
 
+/// How long after the last handler that was found blocked the clerk slows down. It then finds the next
+/// one some milliseconds later: that delays others for less than a thousandth of this time.
+const CALM_AFTER: Duration = Duration::from_secs(10);
+
 /// See the module documentation.
 pub(crate) struct Crew {
     core: Arc<Core>,
@@ -193,6 +197,13 @@ impl Crew {
     pub(super) fn is_watchful(&self, now: Instant) -> bool {
         let until = self.watchful_until.load(Ordering::Relaxed);
         until > 0 && now.duration_since(self.start).as_millis() < u128::from(until)
+    }
+
+    /// No handler was found blocked for so long that one more would be rare.
+    pub(super) fn is_calm(&self, now: Instant) -> bool {
+        let until = self.watchful_until.load(Ordering::Relaxed);
+        let calm_from = u128::from(until) + (CALM_AFTER - WATCHFUL).as_millis();
+        until == 0 || now.duration_since(self.start).as_millis() >= calm_from
     }
 
     /// The member's thread ends, or goes to another port.
