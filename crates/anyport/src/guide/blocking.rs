@@ -22,7 +22,8 @@
 //!   been in the same handler since its last look, whose CPU clock stands still and which the
 //!   system calls asleep, is blocked. That takes four to eight milliseconds; about 20 where nothing
 //!   had changed for a while. The first that is found makes it look more often: for a quarter of a
-//!   second most are found within a quarter of a millisecond, then for ten seconds within two.
+//!   second most are found within a quarter of a millisecond, then for ten seconds, as in the first ten
+//!   of a port, within two.
 //! * **Nobody says so, elsewhere.** On Windows the same is done with other calls (no test has shown
 //!   it there yet). On other Unixes nobody notices: say so.
 //!

@@ -199,11 +199,12 @@ impl Crew {
         until > 0 && now.duration_since(self.start).as_millis() < u128::from(until)
     }
 
-    /// No handler was found blocked for so long that one more would be rare.
+    /// No handler was found blocked for so long, or since the port was made, that one more would be
+    /// rare.
     pub(super) fn is_calm(&self, now: Instant) -> bool {
         let until = self.watchful_until.load(Ordering::Relaxed);
         let calm_from = u128::from(until) + (CALM_AFTER - WATCHFUL).as_millis();
-        until == 0 || now.duration_since(self.start).as_millis() >= calm_from
+        now.duration_since(self.start).as_millis() >= calm_from
     }
 
     /// The member's thread ends, or goes to another port.
