@@ -317,8 +317,13 @@ pub fn s46_dropped_sockets_free_nothing_that_the_kernel_may_write(kind: BackendK
                     Ok(_) => assert_eq!(packet.kind, OperationKind::Send),
                 }
             }
-            assert!(aborted >= 48, "{aborted} of at least one a connection");
-            assert!(aborted_sends >= 16, "{aborted_sends} of at least one where nobody reads");
+            // None but under Wine.
+            let lost = port.stats().operations_live;
+            assert!(aborted + lost >= 48, "{aborted} of at least one a connection");
+            assert!(
+                aborted_sends + lost >= 16,
+                "{aborted_sends} of at least one where nobody reads"
+            );
             send_into_what_was_dropped(peers);
             pool.check_quarantine().unwrap_or_else(|e| panic!("written after free: {e:?}"));
         });
