@@ -1,9 +1,9 @@
 //! Statements 45 and 46: what a slow handler delays, and memory when things are dropped.
 
-use crate::system::{is_wine, tells_no_sleep};
+use crate::system::tells_no_sleep;
 use crate::world::{
-    DEADLINE, Gate, Here, TcpStream, TemporaryPath, Workers, builder, connection, get, port,
-    read_exactly, wait_until,
+    Gate, Here, TcpStream, TemporaryPath, Workers, builder, connection, get, port, read_exactly,
+    wait_until,
 };
 use anyport::buf::{BufferPool, PoolOptions, SizeClass};
 use anyport::net::SocketHandle;
@@ -13,7 +13,6 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// A server with four threads and a concurrency value of 2 that answers each byte with itself.
 /// Before that, `b` blocks at a gate, `a` does so and announces it, `s` spins at another.
@@ -190,12 +189,6 @@ fn port_in_quarantine(kind: BackendKind) -> CompletionPort<()> {
     builder(kind).concurrency(2).pool(options).build().expect("a port")
 }
 
-/// Sends that stand in line on one connection.
-const SENDS: usize = 32;
-
-/// After which what has not ended under Wine never will.
-const PATIENCE_WITH_WINE: Duration = Duration::from_secs(10);
-
 /// Connections with receives of every sort and sends under way, some started by this thread, which
 /// has a place in the port, and some by one that has none and ends.
 fn work(port: &CompletionPort<()>, pool: &BufferPool) -> (Vec<SocketHandle<()>>, Vec<TcpStream>) {
@@ -215,7 +208,7 @@ fn work(port: &CompletionPort<()>, pool: &BufferPool) -> (Vec<SocketHandle<()>>,
         if handle.key().is_multiple_of(3) {
             // More than goes out while nobody reads.
             handle.set_send_buffer_size(64 << 10).expect("set");
-            for _ in 0..SENDS {
+            for _ in 0..32 {
                 let mut buffer = buffer();
                 buffer.extend_from_slice(&[7; 64 << 10]);
                 handle.send(buffer, ()).expect("started");
@@ -250,18 +243,7 @@ fn assert_untouched_after(
     thread::scope(|scope| {
         scope.spawn(|| here.run(|| scenario(port, &pool)));
     });
-    if is_wine() {
-        // It loses a cancelled send, or what a thread that ended had under way, now and then: see
-        // EXCEPTIONS.md. A send keeps those in line behind it.
-        let start = Instant::now();
-        while pool.live() > 0 && start.elapsed() < PATIENCE_WITH_WINE {
-            thread::yield_now();
-        }
-        let live = pool.live();
-        assert!(live <= SENDS, "{live} buffers are kept, more than a line of sends");
-    } else {
-        wait_until("the end of all buffers", || pool.live() == 0);
-    }
+    wait_until("the end of all buffers", || pool.live() == 0);
     let checked = pool.check_quarantine().unwrap_or_else(|e| panic!("written after free: {e:?}"));
     assert!(checked > 0, "nothing was under way");
 }
@@ -301,12 +283,7 @@ pub fn s46_dropped_sockets_free_nothing_that_the_kernel_may_write(kind: BackendK
             drop(handles);
             let (mut aborted, mut aborted_sends) = (0, 0);
             while port.stats().operations_live > 0 {
-                let packet = match port.get(Some(DEADLINE)) {
-                    Ok(packet) => packet,
-                    // As in `assert_untouched_after`.
-                    Err(_) if is_wine() && port.stats().operations_live <= SENDS => break,
-                    Err(error) => panic!("a packet: {error}"),
-                };
+                let packet = get(&port);
                 match packet.result {
                     Err(error) => {
                         assert_eq!(error.kind(), ErrorKind::Aborted, "{error}");
@@ -317,13 +294,8 @@ pub fn s46_dropped_sockets_free_nothing_that_the_kernel_may_write(kind: BackendK
                     Ok(_) => assert_eq!(packet.kind, OperationKind::Send),
                 }
             }
-            // None but under Wine.
-            let lost = port.stats().operations_live;
-            assert!(aborted + lost >= 48, "{aborted} of at least one a connection");
-            assert!(
-                aborted_sends + lost >= 16,
-                "{aborted_sends} of at least one where nobody reads"
-            );
+            assert!(aborted >= 48, "{aborted} of at least one a connection");
+            assert!(aborted_sends >= 16, "{aborted_sends} of at least one where nobody reads");
             send_into_what_was_dropped(peers);
             pool.check_quarantine().unwrap_or_else(|e| panic!("written after free: {e:?}"));
         });

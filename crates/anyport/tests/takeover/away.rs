@@ -6,7 +6,6 @@ use anyport::buf::PoolOptions;
 use anyport::net::SocketHandle;
 use anyport::{BackendKind, CompletionPort, GetError, OperationKind};
 use std::io::{Read, Write};
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
@@ -122,14 +121,9 @@ pub(crate) fn threads_of_the_user_come_and_go_in_the_middle_of_traffic(kind: Bac
                 let mut number = place;
                 while !is_over.load(Ordering::SeqCst) {
                     // Whether it panicked, as every third does, is no matter.
-                    if cfg!(windows) {
-                        // Wine loses requests whose thread ends: see EXCEPTIONS.md.
-                        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| run(number)));
-                    } else {
-                        thread::scope(|inner| {
-                            let _ = inner.spawn(|| run(number)).join();
-                        });
-                    }
+                    thread::scope(|inner| {
+                        let _ = inner.spawn(|| run(number)).join();
+                    });
                     number += 3;
                 }
             });

@@ -11,7 +11,8 @@ use socket2::Socket;
 use std::os::windows::io::AsRawSocket;
 use windows_sys::Win32::Foundation::{
     ERROR_CONNECTION_ABORTED, ERROR_HANDLE_EOF, ERROR_MORE_DATA, ERROR_NETNAME_DELETED,
-    ERROR_OPERATION_ABORTED, ERROR_UNEXP_NET_ERR, HANDLE, STATUS_BUFFER_OVERFLOW, STATUS_SUCCESS,
+    ERROR_OPERATION_ABORTED, ERROR_UNEXP_NET_ERR, HANDLE, STATUS_ALERTED, STATUS_BUFFER_OVERFLOW,
+    STATUS_CANCELLED, STATUS_CONNECTION_ABORTED, STATUS_SUCCESS,
 };
 use windows_sys::Win32::Networking::WinSock::{
     SO_UPDATE_ACCEPT_CONTEXT, SOCKET, SOL_SOCKET, WSAECONNABORTED, WSAECONNRESET, WSAEINTR,
@@ -25,6 +26,23 @@ pub(super) fn of_packet(slot: &Slot, state: &mut State, status: i32, bytes: usiz
         STATUS_SUCCESS => succeeded(slot, state, request, bytes),
         STATUS_BUFFER_OVERFLOW => over_with(state, failed(request, WSAEMSGSIZE)),
         status => over_with(state, failed(request, code_of_status(status))),
+    }
+}
+
+/// The status of a call that is over, as its packet and the system say, although its structure does
+/// not.
+///
+/// Wine only. It finishes a call in the thread that has started it, and that thread writes the
+/// structure. When the thread ends with that still to be done, the packet carries what the thread
+/// was to be told, and nobody touches structure or memory any more.
+pub(super) fn status_of_abandoned(status: i32, request: Request) -> i32 {
+    match (status, request) {
+        (error, _) if error < 0 => error,
+        // How much of a send had gone out nobody knows: to start it again could send bytes twice.
+        (_, Request::Send(_) | Request::SendMessage(_)) => STATUS_CONNECTION_ABORTED,
+        // The thread was to receive what has come.
+        (STATUS_ALERTED, _) => STATUS_CANCELLED,
+        (status, _) => status,
     }
 }
 
@@ -159,5 +177,30 @@ fn inherit(socket: &Socket, listener: HANDLE) {
     if result != 0 {
         // The connection is gone already: the first call on it says so.
         log::debug!("an accepted socket: {}", std::io::Error::last_os_error());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buf::SizeClass;
+    use crate::sys::Region;
+
+    #[test]
+    fn an_abandoned_call_starts_again_unless_it_has_failed_or_bytes_could_go_twice() {
+        let region = Region { ptr: std::ptr::dangling_mut(), len: 1 };
+        let pooled = Request::ReceivePooled(SizeClass::Small4K);
+        for (status, request, told) in [
+            (STATUS_ALERTED, Request::Receive(region), STATUS_CANCELLED),
+            (STATUS_ALERTED, pooled, STATUS_CANCELLED),
+            (STATUS_ALERTED, Request::Send(region), STATUS_CONNECTION_ABORTED),
+            (STATUS_SUCCESS, Request::Send(region), STATUS_CONNECTION_ABORTED),
+            (STATUS_CANCELLED, Request::Send(region), STATUS_CANCELLED),
+            (STATUS_CANCELLED, pooled, STATUS_CANCELLED),
+            // The end of the stream, of which the receive that follows tells.
+            (STATUS_SUCCESS, pooled, STATUS_SUCCESS),
+        ] {
+            assert_eq!(status_of_abandoned(status, request), told);
+        }
     }
 }

@@ -35,7 +35,6 @@ use std::io;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use windows_sys::Win32::Foundation::{STATUS_ALERTED, STATUS_CANCELLED};
 use windows_sys::Win32::Networking::WinSock::{SIO_UDP_CONNRESET, SOCKET, WSAIoctl};
 use windows_sys::Win32::Storage::FileSystem::SetFileCompletionNotificationModes;
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED_ENTRY};
@@ -266,11 +265,11 @@ impl Windows {
             let bytes = packet.dwNumberOfBytesTransferred as usize;
             let status = match slot.status() {
                 Some(status) => status,
-                // Wine: the thread that had started it ended just as it was to be done in that
-                // thread's context. Nothing was done and nothing will be.
-                None if packet.Internal as i32 == STATUS_ALERTED => STATUS_CANCELLED,
-                // What the slot's call of before has left behind; the one of now is under way.
-                None => return None,
+                // The structure says that the call is under way. If so it is cancelled, which is
+                // told by a packet of its own, and then it starts again.
+                // SAFETY: the handle is open while the request is under way.
+                None if unsafe { CancelIoEx(state.handle, slot.overlapped()) } != 0 => return None,
+                None => finish::status_of_abandoned(packet.Internal as i32, state.request),
             };
             match finish::of_packet(slot, &mut state, status, bytes) {
                 Started::Pending => return None,

@@ -62,8 +62,6 @@ fn packets_of_others_are_not_followed() {
         (EARLY, null_mut()),
         (0, own),
         (usize::MAX, own),
-        // Of a call that was before: the one of now is under way.
-        (OPERATION, own),
         (EARLY, own),
     ] {
         backend.port.post(key, overlapped).expect("posted");
@@ -71,6 +69,23 @@ fn packets_of_others_are_not_followed() {
     assert_no_event(&backend);
     peer.write_all(b"x").expect("sent");
     assert!(matches!(next(&backend).outcome, Outcome::Bytes(0)));
+}
+
+#[test]
+fn a_packet_of_a_call_that_is_under_way_ends_it_only_when_the_system_has_let_go() {
+    let backend = backend();
+    let (descriptor, mut peer) = connection(&backend);
+    let mut memory = [0u8; 4];
+    let region = Region { ptr: memory.as_mut_ptr(), len: 4 };
+    issue(&backend, 0, &descriptor, Request::Receive(region));
+    let own = backend.slots.get(TOKEN.index()).overlapped();
+    backend.port.post(OPERATION, own).expect("posted");
+    // Not by that packet, but by the one of the cancel that it led to.
+    assert!(matches!(next(&backend).outcome, Outcome::Interrupted));
+    peer.write_all(b"late").expect("sent");
+    issue(&backend, 0, &descriptor, Request::Receive(region));
+    assert!(matches!(next(&backend).outcome, Outcome::Bytes(4)));
+    assert_eq!(&memory, b"late");
 }
 
 #[test]
