@@ -254,11 +254,11 @@ mod tests {
                 return event;
             }
             let place = ready.enter(0);
-            if !ready.has_events() && ready.begin_poll(0) {
+            if !ready.has_events() && ready.sleepers.begin_poll(0) {
                 ready.selector.wait(&mut Events::new(), None).expect("waits");
-                ready.end_poll(0);
+                ready.sleepers.end_poll(0);
             }
-            ready.leave(0, place);
+            ready.sleepers.leave(0, place);
         }
     }
 

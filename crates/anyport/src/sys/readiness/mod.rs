@@ -16,6 +16,7 @@ mod ready;
 mod registration;
 mod remainder;
 mod selector;
+mod sleepers;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -27,9 +28,10 @@ use crate::error::{Error, ErrorKind};
 use attempt::Telling;
 use files::FileThreads;
 use queue::{Item, Taken};
-use ready::{NEGLECTED_AFTER, Place, Ready, locked};
+use ready::{Ready, locked};
 use registration::Socket;
 use selector::{Events, Selector};
+use sleepers::{NEGLECTED_AFTER, Place};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, RawFd};
 use std::sync::{Arc, Mutex};
@@ -67,7 +69,7 @@ impl Readiness {
     }
 
     pub(super) fn clerk_lane(&self) -> usize {
-        self.ready.clerk_lane()
+        self.ready.sleepers.clerk_lane()
     }
 
     pub(super) fn attach(&self, descriptor: &mut Descriptor) -> Result<(), Error> {
@@ -116,7 +118,7 @@ impl Readiness {
             // SAFETY: the caller's promise is passed on.
             return unsafe { self.files.start(descriptor.raw(), request, token) };
         };
-        let led_to = |event| match lane == self.ready.clerk_lane() {
+        let led_to = |event| match lane == self.ready.sleepers.clerk_lane() {
             true => self.ready.push(event),
             // The thread that serves the lane is awake and will look by itself. If its handler goes
             // on for long, the watch calls another.
@@ -138,7 +140,7 @@ impl Readiness {
 
     pub(super) fn next_event(&self, lane: usize, upcoming: impl Fn(Ahead, Token)) -> Option<Event> {
         loop {
-            let item = if lane == self.ready.clerk_lane() {
+            let item = if lane == self.ready.sleepers.clerk_lane() {
                 self.ready.queue.pop_neglected()?
             } else {
                 let Taken { item, is_look_due } = self.ready.queue.pop(&upcoming)?;
@@ -176,7 +178,7 @@ impl Readiness {
 
     pub(super) fn wait(&self, lane: usize, timeout: Option<Duration>) {
         let ready = &*self.ready;
-        if lane == ready.clerk_lane() {
+        if lane == ready.sleepers.clerk_lane() {
             return self.wait_as_clerk(timeout);
         }
         if ready.has_events() {
@@ -186,16 +188,16 @@ impl Readiness {
         // Looked at again after `enter`: from there on a push wakes this lane.
         if !ready.has_events() {
             match place {
-                Place::Parks => ready.park(lane, timeout),
+                Place::Parks => ready.sleepers.park(lane, timeout),
                 Place::Polls => self.poll(Some(lane), timeout),
             }
         }
-        ready.leave(lane, place);
+        ready.sleepers.leave(lane, place);
     }
 
     fn wait_as_clerk(&self, timeout: Option<Duration>) {
-        let (ready, lane) = (&*self.ready, self.ready.clerk_lane());
-        let mut place = ready.enter_as_clerk(timeout.is_none(), now());
+        let (ready, lane) = (&*self.ready, self.ready.sleepers.clerk_lane());
+        let mut place = ready.sleepers.enter_as_clerk(timeout.is_none(), now());
         // Looked at after `enter_as_clerk`, as lanes do.
         let timeout = match ready.has_events() {
             true => Some(timeout.map_or(NEGLECTED_AFTER, |t| t.min(NEGLECTED_AFTER))),
@@ -204,17 +206,17 @@ impl Readiness {
         if place == Place::Polls && timeout.is_some_and(|t| t < NEGLECTED_AFTER) {
             // Pollers know of milliseconds only.
             self.poll(Some(lane), Some(Duration::ZERO));
-            ready.leave_as_clerk();
+            ready.sleepers.leave_as_clerk();
             if ready.has_events() {
                 return;
             }
             place = Place::Parks;
         }
         match place {
-            Place::Parks => ready.park(lane, timeout),
+            Place::Parks => ready.sleepers.park(lane, timeout),
             Place::Polls => self.poll(Some(lane), timeout),
         }
-        ready.leave_as_clerk();
+        ready.sleepers.leave_as_clerk();
     }
 
     pub(super) fn wake(&self, lane: usize) {
@@ -222,7 +224,7 @@ impl Readiness {
     }
 
     pub(super) fn lacks_poller(&self) -> bool {
-        self.ready.lacks_poller()
+        self.ready.sleepers.lacks_poller()
     }
 
     pub(super) fn replenish(&self, _lane: usize, class: SizeClass) -> bool {
@@ -233,7 +235,7 @@ impl Readiness {
 
     /// Asks for ready sockets without waiting, unless a lane polls or some are known.
     fn look(&self) {
-        if !self.ready.queue.has_sockets() && self.ready.begin_look() {
+        if !self.ready.queue.has_sockets() && self.ready.sleepers.begin_look() {
             self.poll(None, Some(Duration::ZERO));
             self.ready.end_look();
         }
@@ -245,13 +247,13 @@ impl Readiness {
         // The clerk may still be here, displaced a moment ago. Only now, when nobody else can use
         // up its notification, is the lane said to be in the poller.
         let mut poll = locked(&self.poll);
-        if lane.is_some_and(|lane| !self.ready.begin_poll(lane)) {
+        if lane.is_some_and(|lane| !self.ready.sleepers.begin_poll(lane)) {
             return;
         }
         let Poll { events, sockets } = &mut *poll;
         let result = self.ready.selector.wait(events, timeout);
         if let Some(lane) = lane {
-            self.ready.end_poll(lane);
+            self.ready.sleepers.end_poll(lane);
         }
         if let Err(e) = result {
             log::error!("cannot wait for sockets: {e}");
@@ -265,7 +267,7 @@ impl Readiness {
             socket.note(found).then(|| Arc::clone(socket))
         }));
         drop(table);
-        match lane == Some(self.ready.clerk_lane()) {
+        match lane == Some(self.ready.sleepers.clerk_lane()) {
             true => self.ready.push_clerks(sockets),
             false => self.ready.push_own(sockets),
         }
