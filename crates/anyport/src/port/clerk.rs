@@ -196,7 +196,7 @@ impl Clerk {
         let mut has_changed = false;
         let mut wants_help = false;
         let mut is_anybody_off_core = false;
-        // Lanes with events that nobody has time for.
+        // Lanes with events that nobody has time for. Of a thread's own ring all is taken over instead.
         let mut left_alone = Vec::new();
         let core = Arc::clone(self.crew.core());
         let backend = core.backend();
@@ -250,7 +250,7 @@ impl Clerk {
                 self.rescue(lane, if is_long { Extent::All } else { Extent::Urgent });
             }
             wants_help |= has_events;
-            if is_stuck && has_events {
+            if is_stuck && has_events && !backend.is_of_thread(lane) {
                 left_alone.push(lane);
             }
         }
@@ -262,7 +262,9 @@ impl Clerk {
         for Orphan { lane, owners_beat, is_of_only_thread } in orphans {
             if backend.has_events(lane) {
                 wants_help = true;
-                left_alone.push(lane);
+                if !backend.is_of_thread(lane) {
+                    left_alone.push(lane);
+                }
             }
             if backend.has_unsubmitted(lane) {
                 // Prepared by a thread that has left, on a lane that any thread submits to.
@@ -296,7 +298,7 @@ impl Clerk {
         let is_steady = now - self.changed >= STEADY;
         if is_steady && backend.has_events_of_lanes() {
             // Nobody comes to take them. Their packets wait, but what is in line goes on.
-            for lane in left_alone.into_iter().filter(|&lane| !backend.is_of_thread(lane)) {
+            for lane in left_alone {
                 core.take_completed(lane, backend.clerk_lane());
             }
         }
