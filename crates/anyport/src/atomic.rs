@@ -10,9 +10,14 @@ use std::ops::Deref;
 pub(crate) use std::{
     hint::spin_loop,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard},
     thread::yield_now,
 };
+
+// Not every system's backend has threads that wait for each other.
+#[cfg(not(loom))]
+#[allow(unused_imports)]
+pub(crate) use std::sync::Condvar;
 
 #[cfg(loom)]
 pub(crate) use loom::{

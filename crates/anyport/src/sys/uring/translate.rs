@@ -195,6 +195,12 @@ pub(super) fn request_of(word: u64) -> Option<Token> {
     }
 }
 
+/// True for what the kernel may try, not find, and be about to try once more: pooled receives. Not those
+/// of streams, for which it waits in any case; but their word does not tell.
+pub(super) fn may_be_tried_again(entry: &Entry) -> bool {
+    matches!(Sort::of(entry.get_user_data()), Sort::Pooled(_))
+}
+
 /// The entry that cancels a request: the kernel finds it by its whole word.
 pub(super) fn cancel_entry(word: u64) -> Entry {
     opcode::AsyncCancel::new(word).build().user_data(Sort::Cancel.bits())

@@ -41,7 +41,7 @@ use lease::{Lease, OwnersLease};
 use parker::Parker;
 use staging::Staging;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::vec::Drain;
@@ -56,8 +56,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// long, up to a tenth of the whole.
 const SETTLE_PAUSE_MIN: Duration = Duration::from_micros(50);
 
-/// How often the owner fetches completions that found the queue full before it lets others wait
-/// for the next time.
+/// How often the owner fetches what the kernel keeps for it before it lets others wait for the next
+/// time.
 const FETCHES_MAX: u32 = 64;
 
 /// Bytes of pooled receives between two submissions, above which the answers are submitted by a call
@@ -84,6 +84,8 @@ pub(super) struct OwnedLane {
     /// buffer that comes back under any other.
     bell_target: Mutex<Option<Arc<Ring>>>,
     lease: Lease<Arc<Ring>>,
+    /// The kernel may be about to try a receive once more. Under the lease; see `after_kernel`.
+    is_trying: AtomicBool,
     completions: Latch<Completions>,
     /// Events that were reaped into the lane's queue above and not taken yet.
     reaped_len: AtomicUsize,
@@ -109,6 +111,7 @@ impl OwnedLane {
             refused_groups: AtomicU8::new(0),
             bell_target: Mutex::default(),
             lease: Lease::new(),
+            is_trying: AtomicBool::new(false),
             completions: Latch::new(Completions::new(options.provided_bytes_max)),
             reaped_len: AtomicUsize::new(0),
             parker: Parker::new(),
@@ -359,7 +362,11 @@ impl OwnedLane {
     /// or somebody else takes over, or the kernel keeps something back that only the owner can
     /// fetch. Without a ring only what is staged can be taken over.
     pub(super) fn take_over(&self) -> Option<TakeOver<'_>> {
-        let is_clear = |ring: &Arc<Ring>| !ring.is_overflown() && ring.unsubmitted_len() == 0;
+        let is_clear = |ring: &Arc<Ring>| {
+            !ring.is_overflown()
+                && ring.unsubmitted_len() == 0
+                && !self.is_trying.load(Ordering::Relaxed)
+        };
         Some(TakeOver { lane: self, lease: self.lease.try_borrow(is_clear)? })
     }
 
@@ -377,9 +384,15 @@ impl OwnedLane {
                 }
             }
         }
-        // SAFETY: the lease makes this thread the only one that uses the submission queue; what the
-        // entry names was promised to `push`.
-        while !self.staging.drain(|entry| unsafe { ring.push(entry) }) {
+        let hand_over = |entry: &squeue::Entry| {
+            if translate::may_be_tried_again(entry) {
+                self.is_trying.store(true, Ordering::Relaxed);
+            }
+            // SAFETY: the lease makes this thread the only one that uses the submission queue; what
+            // the entry names was promised to `push`.
+            unsafe { ring.push(entry) }
+        };
+        while !self.staging.drain(hand_over) {
             // Room for what completes at once.
             self.completions.lock().reap_all(pool);
             let _ = ring.submitter().submit();
@@ -393,14 +406,29 @@ impl OwnedLane {
     }
 
     /// Sees to it that the owner leaves the kernel with nothing that only it could bring forward:
-    /// no completion that found the queue full, no entry that was not taken.
+    /// no completion that found the queue full, no entry that was not taken, and no receive that the
+    /// kernel is about to try once more.
+    ///
+    /// The last is one that has found nothing when it was submitted, while the look at the socket that
+    /// followed found it ready (io_uring/poll.c, `io_arm_poll_handler`): it is deferred, and waits for
+    /// nothing. A cancel does not find it, so if it were disowned it would receive all the same. Once
+    /// nothing is deferred there is none, and whatever came since waits for its socket: one that waits
+    /// is woken by its bytes, which nobody else takes.
     fn after_kernel(&self, ring: &Ring, pool: &BufferPool) {
+        let is_trying = self.is_trying.load(Ordering::Relaxed);
         let mut fetches = 0;
-        while ring.is_overflown() && fetches < FETCHES_MAX {
+        while (ring.is_overflown() || is_trying && ring.has_deferred_work())
+            && fetches < FETCHES_MAX
+        {
             fetches += 1;
-            self.completions.lock().reap_all(pool);
-            // Failure leaves the flag set.
+            if ring.is_overflown() {
+                self.completions.lock().reap_all(pool);
+            }
+            // Failure leaves the flags set.
             let _ = ring.fetch();
+        }
+        if is_trying && !ring.has_deferred_work() {
+            self.is_trying.store(false, Ordering::Relaxed);
         }
         if ring.unsubmitted_len() > 0 {
             self.staging.note_left();

@@ -7,6 +7,7 @@ use crate::buf::PoolOptions;
 use crate::sys::{Outcome, RequestKind};
 use io_uring::opcode;
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
@@ -34,12 +35,22 @@ fn count() -> Arc<AtomicUsize> {
 }
 
 /// Stages a receive stream on this socket.
-fn stage_receive(lane: &OwnedLane, socket: &UnixStream, token: Token) {
+fn stage_receive(lane: &OwnedLane, socket: &impl AsRawFd, token: Token) {
     assert!(lane.lends(CLASS));
     let receive = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), translate::group_id(CLASS));
     let word = word_of(REQUEST, token, true);
     // SAFETY: the entry names no memory.
     unsafe { lane.push(receive.build().user_data(word)) };
+}
+
+/// Stages one receive on this socket.
+fn stage_one_receive(lane: &OwnedLane, socket: &impl AsRawFd, token: Token) {
+    assert!(lane.lends(CLASS));
+    let receive = opcode::Recv::new(types::Fd(socket.as_raw_fd()), std::ptr::null_mut(), 0);
+    let receive = receive.buf_group(translate::group_id(CLASS)).build();
+    let word = word_of(REQUEST, token, true);
+    // SAFETY: the entry names no memory.
+    unsafe { lane.push(receive.flags(squeue::Flags::BUFFER_SELECT).user_data(word)) };
 }
 
 fn events(lane: &OwnedLane, pool: &BufferPool) -> Vec<Event> {
@@ -131,6 +142,87 @@ fn a_disowned_receive_receives_nothing_even_if_something_had_come() {
         while !self::events(&lane, &pool).iter().any(|event| !event.more) {
             lane.wait(Some(Duration::from_secs(10)), &pool);
         }
+    }
+}
+
+/// Waits until the socket has something of this sort.
+fn wait_for(socket: &TcpStream, sort: libc::c_short) {
+    let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events: sort, revents: 0 };
+    // SAFETY: one entry, which is writable.
+    let ready = unsafe { libc::poll(&mut entry, 1, 10_000) };
+    assert_eq!(ready, 1, "it comes");
+}
+
+/// Leaves a message in the queue of errors, so that waits find the socket ready and receives find nothing.
+fn leave_time_stamp(socket: &mut TcpStream) {
+    let wanted = libc::SOF_TIMESTAMPING_TX_SCHED | libc::SOF_TIMESTAMPING_SOFTWARE;
+    // SAFETY: the option's value is one number, of the size that is said.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPING,
+            (&raw const wanted).cast(),
+            size_of_val(&wanted) as libc::socklen_t,
+        )
+    };
+    assert_eq!(result, 0, "every kernel has it");
+    socket.write_all(b"x").expect("sent");
+    wait_for(socket, libc::POLLERR);
+}
+
+/// Takes that message.
+fn take_time_stamp(socket: &TcpStream) {
+    let mut byte = 0u8;
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    // SAFETY: the memory is one byte, as said.
+    let result = unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, flags) };
+    assert_ne!(result, -1, "it is there");
+}
+
+#[test]
+fn what_the_kernel_is_about_to_receive_is_not_taken_over() {
+    let (lane, pool) = lane();
+    assert!(lane.adopt().expect("a ring"));
+    let count = count();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
+    for round in 0..20 {
+        let mut far = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (mut near, _) = listener.accept().expect("it comes");
+        // The receive finds nothing, and the look at the socket that follows finds it ready: the kernel
+        // is about to try again, and a cancel does not find it. So it is for a moment when bytes come
+        // between the two; here it stays so.
+        leave_time_stamp(&mut near);
+        stage_one_receive(&lane, &near, token(round));
+        lane.flush(&pool);
+        assert!(elsewhere(|| lane.take_over().is_none()), "only the owner can bring it forward");
+        if round % 2 == 0 {
+            far.write_all(b"data").expect("sent");
+            let event = loop {
+                lane.wait(Some(Duration::from_secs(10)), &pool);
+                if let Some(event) = events(&lane, &pool).pop() {
+                    break event;
+                }
+            };
+            let Outcome::Pooled(buffer) = event.outcome else { panic!("{event:?}") };
+            assert_eq!(&buffer[..], b"data");
+        } else {
+            take_time_stamp(&near);
+            lane.flush(&pool);
+            elsewhere(|| {
+                let mut taking = lane.take_over().expect("it waits for the socket now");
+                taking.disown(REQUEST, token(round), &count);
+            });
+            far.write_all(b"data").expect("sent");
+            wait_for(&near, libc::POLLIN);
+            lane.flush(&pool);
+            assert!(events(&lane, &pool).is_empty(), "its completion is swallowed");
+            near.set_nonblocking(true).expect("a socket");
+            let mut bytes = [0; 4];
+            near.read_exact(&mut bytes).expect("all of it is still there");
+            assert_eq!(&bytes, b"data");
+        }
+        assert!(lane.completions.lock().disowned.is_empty());
     }
 }
 
