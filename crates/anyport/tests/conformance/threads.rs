@@ -270,7 +270,9 @@ pub fn s06_no_more_threads_run_than_the_value_allows(kind: BackendKind) {
     (0..PACKETS).for_each(|_| port.post(0, 0, ()).expect("room"));
     let [_, most, over] = &*running;
     wait_until("all packets", || over.load(Ordering::SeqCst) == PACKETS);
-    assert!(most.load(Ordering::SeqCst) <= 2, "{} ran at once", most.load(Ordering::SeqCst));
+    // A handler that waited for a page of memory was asleep, gave its place away, and ran on.
+    let (most, blocked) = (most.load(Ordering::SeqCst), port.stats().blocked as usize);
+    assert!(most <= 2 + blocked, "{most} ran at once, and {blocked} were found asleep");
     workers.end();
 }
 
